@@ -24,6 +24,8 @@ export interface ClientJob {
   readonly recorded?: number
   /** Share of calls that have a line in the access log; without it there is no logger. */
   readonly logged?: number
+  /** Registers an OpenTelemetry MeterProvider, which is read each second. */
+  readonly metered?: boolean
 }
 
 type Call = (apart: boolean) => Promise<unknown>
@@ -181,10 +183,26 @@ const WAYS = {
         sampleRatio: job.recorded,
       })
     }
+    if (job.metered) await provideMeters()
     const client = (await joined()).http(job.service!)
     return { call: async (apart) => (await client.get(pathOf(apart))).json() }
   },
 } satisfies Record<string, () => Promise<Way>>
+
+async function provideMeters(): Promise<void> {
+  const { metrics } = await import('@opentelemetry/api')
+  const { AggregationTemporality, MeterProvider, PeriodicExportingMetricReader } = await import(
+    '@opentelemetry/sdk-metrics'
+  )
+  const exporter = {
+    export: (_metrics: unknown, done: (result: { code: number }) => void) => done({ code: 0 }),
+    selectAggregationTemporality: () => AggregationTemporality.CUMULATIVE,
+    forceFlush: async () => {},
+    shutdown: async () => {},
+  }
+  const reader = new PeriodicExportingMetricReader({ exporter, exportIntervalMillis: 1_000, exportTimeoutMillis: 900 })
+  metrics.setGlobalMeterProvider(new MeterProvider({ readers: [reader] }))
+}
 
 async function requestByUndici(): Promise<Call> {
   const { request } = await import('undici')

@@ -3,13 +3,20 @@
  * dashboard, the alerts. `node lint/metric-tables.ts --write`; a test compares.
  */
 import { readFileSync, writeFileSync } from 'node:fs'
-import { METRIC_GROUPS, type MetricDefinition } from '../src/telemetry/metric-definitions.ts'
+import {
+  CLIENT_CALLS,
+  METRIC_GROUPS,
+  type MetricDefinition,
+  OTEL_CALL_DURATIONS,
+  otelName,
+  SERVER_CALLS,
+} from '../src/telemetry/metric-definitions.ts'
 import { alerts } from './alert-rules.ts'
 import { dashboard } from './dashboard.ts'
 
 const DOCS = new URL('../docs/', import.meta.url)
 const TABLE = /(<!-- metrics: (\w+) -->\n)[\s\S]*?(<!-- end of metrics -->)/g
-const HEAD = ['| metric | kind | labels | meaning |', '|---|---|---|---|']
+const HEAD = ['| metric | OpenTelemetry | kind | labels | meaning |', '|---|---|---|---|---|']
 
 /** Each file that is generated, and what it must hold. */
 export function generated(): ReadonlyMap<URL, string> {
@@ -27,9 +34,17 @@ function table(group: string): string {
   return [...HEAD, ...metrics.map(row)].join('\n')
 }
 
-function row({ name, kind, labels, optional, help }: MetricDefinition): string {
+function row(definition: MetricDefinition): string {
+  const { name, kind, labels, optional, help } = definition
   const named = labels.map((label) => `${label}${optional?.includes(label) ? '?' : ''}`).join(', ')
-  return `| \`${name}\` | ${kind} | ${named} | ${help} |`
+  return `| \`${name}\` | ${inOpenTelemetry(definition)} | ${kind} | ${named} | ${help} |`
+}
+
+function inOpenTelemetry(definition: MetricDefinition): string {
+  const { name, unit } = definition
+  const side = definition === CLIENT_CALLS.durations ? 'client' : definition === SERVER_CALLS.durations ? 'server' : ''
+  const names = side === '' ? [otelName(name)] : Object.values(OTEL_CALL_DURATIONS[side])
+  return `${names.map((one) => `\`${one}\``).join(', ')}, ${unit}`
 }
 
 if (process.argv[1] === import.meta.filename && process.argv.includes('--write')) {

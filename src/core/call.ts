@@ -126,6 +126,8 @@ export class Call {
   metered: unknown = undefined
   /** @internal The attempt that the service policies admitted and will settle. */
   first: Attempt | undefined = undefined
+  /** HTTP or gRPC status of its last answer; 0 if there is none. Set by the execution. */
+  status = 0
   /** @internal How it ended. */
   outcome: Outcome | undefined = undefined
 

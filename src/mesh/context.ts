@@ -18,6 +18,7 @@ import { AccessLog } from '../telemetry/access-log/access-log.ts'
 import { type CallTelemetry, createTelemetry } from '../telemetry/call-telemetry.ts'
 import { EventMetrics } from '../telemetry/event-metrics.ts'
 import { type EventSink, Events } from '../telemetry/events.ts'
+import { MeterExport } from '../telemetry/meter-export.ts'
 import { Metrics } from '../telemetry/metrics.ts'
 import { Taps } from '../telemetry/tap/taps.ts'
 import { TcpMetrics } from '../telemetry/tcp-metrics.ts'
@@ -51,6 +52,8 @@ export interface MeshContext {
   readonly traffic: TrafficCounts
   /** Calls of both sides, for operators who watch. */
   readonly taps: Taps
+  /** `undefined`: the application has no OpenTelemetry API. */
+  readonly meters: MeterExport | undefined
   /** The last events; parts tell theirs to `events`. */
   readonly recent: Events
   readonly events: EventSink
@@ -69,6 +72,8 @@ export async function createMeshContext(settings: MeshSettings): Promise<MeshCon
   identity.onRotate((next) => verifier.setTrust(next))
   const overrideProofs = new OverrideProofs(identity, verifier, clock)
   const metrics = new Metrics()
+  const meters = tracingApi && new MeterExport(tracingApi, clock, () => metrics.readings())
+  metrics.exporter = meters
   const recent = new Events(service, clock, metrics)
   const traffic = new TrafficCounts({ version: settings.version, zone: settings.zone })
   const events = new TrafficMarks(traffic, clock, new EventMetrics(service, metrics, recent))
@@ -126,6 +131,7 @@ export async function createMeshContext(settings: MeshSettings): Promise<MeshCon
     metrics,
     traffic,
     taps,
+    meters,
     recent,
     events,
     client,

@@ -9,7 +9,7 @@ import type { Servers } from './servers.ts'
 
 /** Returns how to remove them. */
 export function registerGauges(
-  { settings, metrics, identity }: MeshContext,
+  { settings, metrics, meters, identity }: MeshContext,
   membership: Membership,
   destinations: Destinations,
   servers: Servers,
@@ -31,7 +31,9 @@ export function registerGauges(
     loopDelay: new LoopDelay(clock),
   })
   const functions = meterFunctions(metrics, service)
+  meters?.start()
   return () => {
+    meters?.stop()
     gauges()
     functions()
   }

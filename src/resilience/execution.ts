@@ -165,6 +165,7 @@ export function endAttempt(stack: Stack, attempt: Attempt, outcome: Outcome): nu
   attempt.endedAt = now
   const call = attempt.call
   call.running -= 1
+  call.status = attempt.status
   if (attempt.endpoint !== undefined) leave(attempt)
   if (attempt.ownSince > 0) {
     attempt.ownMs += now - attempt.ownSince

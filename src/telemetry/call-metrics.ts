@@ -6,6 +6,7 @@ import type { Attempt } from '../core/attempt.ts'
 import type { Call, CallKind } from '../core/call.ts'
 import type { Outcome } from '../core/outcome.ts'
 import type { TransportName } from '../core/transport.ts'
+import { CallAttributes } from './call-attributes.ts'
 import type { Histogram } from './histogram.ts'
 import { CLIENT_CALLS, SERVER_CALLS } from './metric-definitions.ts'
 import { type Counter, type Family, type Metrics, MOST_SERIES, OVERFLOW } from './metrics.ts'
@@ -66,6 +67,8 @@ class CallSeries {
   inFlight = 0
   /** The same calls, counted for the registry. Made when it asks. */
   tally: CallTally | undefined = undefined
+  /** Made when the first call is exported. */
+  attributes: CallAttributes | undefined = undefined
   readonly #families: Families
   /** Of the counters: a server's have no route. */
   readonly #own: readonly string[]
@@ -119,6 +122,7 @@ class CallSeries {
 }
 
 export class CallMetrics {
+  readonly #metrics: Metrics
   readonly #families: Families
   readonly #overflowed: Counter
   readonly #service: string
@@ -133,6 +137,7 @@ export class CallMetrics {
   #overflow: CallSeries | undefined
 
   constructor(metrics: Metrics, side: Side, service: string, traffic: TrafficCounts) {
+    this.#metrics = metrics
     this.#service = service
     this.#traffic = traffic
     this.#client = side === 'client'
@@ -195,6 +200,11 @@ export class CallMetrics {
     const ms = call.kind.streaming ? undefined : now - call.startedAt
     if (ms !== undefined) series.duration.record(ms)
     if (this.#traffic.on) this.#tallyOf(series, call)?.ended(call, outcome, ms)
+    const { exporter } = this.#metrics
+    if (ms !== undefined && exporter?.isOn()) {
+      series.attributes ??= new CallAttributes(this.#client, series.labels)
+      exporter.callEnded(this.#client ? 'client' : 'server', call, outcome, ms, series.attributes)
+    }
   }
 
   #tallyOf(series: CallSeries, call: Call): CallTally | undefined {

@@ -18,6 +18,7 @@ interface FunctionSeries {
 }
 
 class FunctionMetrics implements FunctionWatcher {
+  readonly #metrics: Metrics
   readonly #service: string
   readonly #calls: Family<Counter>
   readonly #durations: Family<Histogram>
@@ -27,6 +28,7 @@ class FunctionMetrics implements FunctionWatcher {
   #overflow: FunctionSeries | undefined
 
   constructor(metrics: Metrics, service: string) {
+    this.#metrics = metrics
     this.#service = service
     this.#calls = metrics.counter(FUNCTIONS.calls)
     this.#durations = metrics.histogram(FUNCTIONS.durations)
@@ -51,6 +53,11 @@ class FunctionMetrics implements FunctionWatcher {
     const code = codeOf(outcome)
     series.inFlight -= 1
     series.duration.record(durationMs)
+    const { exporter } = this.#metrics
+    if (exporter?.isOn()) {
+      const [service, name] = series.labels
+      exporter.lasted(FUNCTIONS.durations, durationMs, { service, function: name })
+    }
     if (code === 'ok') series.ok.value += 1
     else this.#calls.series(...series.labels, code).value += 1
   }

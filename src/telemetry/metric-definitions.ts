@@ -10,7 +10,10 @@ export interface MetricDefinition {
   /** As Prometheus wants it: counters end in `_total`, units are part of the name. */
   readonly name: string
   readonly kind: MetricKind
-  /** In UCUM, as OpenTelemetry writes it: `s`, `By`, `1`, or what is counted: `{call}`. */
+  /**
+   * In UCUM, as OpenTelemetry writes it: `s`, `By`, or what is counted: `{call}`. Exporters to
+   * Prometheus would append `_ratio` for `1`.
+   */
   readonly unit: string
   /** In the order of their values. */
   readonly labels: readonly string[]
@@ -107,13 +110,13 @@ export const SERVER = {
   ),
   globalRateShare: gauge(
     'inmesh_server_global_rate_share',
-    '{request}/s',
+    '{request}',
     'service',
     'Requests per second that this process may admit under `limits.global`; with `by: [caller]`, of each caller to which no other share is leased.',
   ),
   globalRateLeased: gauge(
     'inmesh_server_global_rate_leased',
-    '1',
+    '{flag}',
     'service',
     '1 while the registry leases the share of the global rate limit; 0: it is an equal share.',
   ),
@@ -163,7 +166,7 @@ export const SERVER_TCP = tcp('server', 'accepted')
 
 /** Called services and their endpoints. */
 export const PEERS = {
-  circuit: gauge('inmesh_client_circuit_state', '1', PEER, 'Breaker: 0 closed, 1 half-open, 2 open.'),
+  circuit: gauge('inmesh_client_circuit_state', '{state}', PEER, 'Breaker: 0 closed, 1 half-open, 2 open.'),
   transitions: counter(
     'inmesh_client_circuit_transitions',
     '{change}',
@@ -185,7 +188,7 @@ export const PEERS = {
   ),
   throttled: gauge(
     'inmesh_client_throttled_share',
-    '1',
+    '{share}',
     PEER,
     'Share of attempts held back because the peer refuses most of them as overload.',
   ),
@@ -215,7 +218,7 @@ export const PEERS = {
   ),
   panic: gauge(
     'inmesh_client_panic',
-    '1',
+    '{flag}',
     'service peer protocol?',
     '1 while too few endpoints are healthy, so that all are used.',
   ),
@@ -281,7 +284,7 @@ export const FUNCTIONS = {
   ),
   circuit: gauge(
     'inmesh_function_circuit_state',
-    '1',
+    '{state}',
     'service function',
     'Breaker of a guarded function: 0 closed, 1 half-open, 2 open; of several with one name the worst.',
   ),
@@ -319,7 +322,12 @@ export const PROCESS = {
     'service',
     'Since the registry last said that the configuration is current.',
   ),
-  revision: gauge('inmesh_config_revision', '1', 'service', 'Newest revision of the registry that is in force.'),
+  revision: gauge(
+    'inmesh_config_revision',
+    '{revision}',
+    'service',
+    'Newest revision of the registry that is in force.',
+  ),
   snapshotsRejected: counter(
     'inmesh_snapshots_rejected',
     '{snapshot}',
@@ -328,7 +336,7 @@ export const PROCESS = {
   ),
   registryConnected: gauge(
     'inmesh_registry_connected',
-    '1',
+    '{flag}',
     'service',
     '1 while the session with the registry stands.',
   ),
@@ -373,3 +381,22 @@ export const METRIC_GROUPS: Readonly<Record<string, readonly MetricDefinition[]>
 })
 
 export const METRIC_DEFINITIONS: readonly MetricDefinition[] = Object.freeze(Object.values(METRIC_GROUPS).flat())
+
+/** The histograms of calls have the names of the semantic conventions. */
+export const OTEL_CALL_DURATIONS = Object.freeze({
+  client: { http: 'http.client.request.duration', grpc: 'rpc.client.call.duration' },
+  server: { http: 'http.server.request.duration', grpc: 'rpc.server.call.duration' },
+})
+
+/**
+ * The name of a metric in OpenTelemetry. Exporters to Prometheus add the suffixes again, so that it
+ * is the same there.
+ */
+export function otelName(name: string): string {
+  return name
+    .replace(/_(?:total|seconds)$/, '')
+    .replace(
+      /^inmesh_(client_|server_|function_|identity_|registry_|metrics_)?/,
+      (_, area = '') => `inmesh.${area.replace('_', '.')}`,
+    )
+}

@@ -10,7 +10,7 @@ import {
   type MetricDefinition,
   OWN,
 } from './metric-definitions.ts'
-import type { Reading, Sample } from './metric-reading.ts'
+import type { DurationExporter, Reading, Sample } from './metric-reading.ts'
 import { formatText, LABEL_NAME, METRIC_NAME } from './prometheus.ts'
 
 /** Label values chosen from outside must not exhaust memory. */
@@ -88,6 +88,8 @@ interface Gauge {
 
 /** The metrics of one mesh. */
 export class Metrics {
+  /** `undefined`: the application has no OpenTelemetry API. */
+  exporter: DurationExporter | undefined = undefined
   readonly #counters = new Map<string, Family<Counter, CounterDefinition>>()
   readonly #histograms = new Map<string, Family<Histogram, HistogramDefinition>>()
   readonly #gauges = new Map<string, Gauge>()
@@ -149,7 +151,7 @@ export class Metrics {
       try {
         for (const { labels = {}, value } of observe()) {
           const cut: Record<string, string> = {}
-          for (const [name, text] of Object.entries(labels)) cut[name] = text.slice(0, LONGEST_LABEL)
+          for (const [name, text] of Object.entries(labels)) if (text !== '') cut[name] = text.slice(0, LONGEST_LABEL)
           const key = JSON.stringify(cut)
           if (samples.size < MOST_SERIES || samples.has(key)) samples.set(key, { labels: cut, value })
           else this.overflowed(definition.name).value += 1

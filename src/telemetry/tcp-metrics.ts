@@ -4,7 +4,7 @@
  */
 import { UNKNOWN_PEER } from './call-metrics.ts'
 import type { Histogram } from './histogram.ts'
-import { CLIENT_TCP, SERVER_TCP } from './metric-definitions.ts'
+import { CLIENT_TCP, type HistogramDefinition, SERVER_TCP } from './metric-definitions.ts'
 import type { Counter, Family, Metrics } from './metrics.ts'
 
 /** The series of one peer. */
@@ -19,6 +19,8 @@ interface PeerSeries {
 
 export class TcpMetrics {
   readonly #service: string
+  readonly #metrics: Metrics
+  readonly #lasting: HistogramDefinition
   readonly #opened: Family<Counter>
   readonly #closed: Family<Counter>
   readonly #bytes: Family<Counter>
@@ -27,11 +29,13 @@ export class TcpMetrics {
 
   constructor(metrics: Metrics, side: 'client' | 'server', service: string) {
     this.#service = service
+    this.#metrics = metrics
     const { opened, closed, bytes, durations, open } = side === 'client' ? CLIENT_TCP : SERVER_TCP
     this.#opened = metrics.counter(opened)
     this.#closed = metrics.counter(closed)
     this.#bytes = metrics.counter(bytes)
     this.#durations = metrics.histogram(durations)
+    this.#lasting = durations
     metrics.gauge(open, () => this.#open())
   }
 
@@ -40,8 +44,11 @@ export class TcpMetrics {
     const series = this.#seriesOf(peer ?? UNKNOWN_PEER)
     series.open += 1
     series.opened.value += 1
-    return new TcpMeter(series, now, (code) => {
+    return new TcpMeter(series, now, (code, ms) => {
       this.#closed.series(...series.labels, code).value += 1
+      const [service, own] = series.labels
+      const { exporter } = this.#metrics
+      if (exporter?.isOn()) exporter.lasted(this.#lasting, ms, { service, peer: own })
     })
   }
 
@@ -74,11 +81,11 @@ export class TcpMetrics {
 export class TcpMeter {
   readonly #series: PeerSeries
   readonly #openedAt: number
-  readonly #closed: (code: string) => void
+  readonly #closed: (code: string, ms: number) => void
   #received = 0
   #sent = 0
 
-  constructor(series: PeerSeries, openedAt: number, closed: (code: string) => void) {
+  constructor(series: PeerSeries, openedAt: number, closed: (code: string, ms: number) => void) {
     this.#series = series
     this.#openedAt = openedAt
     this.#closed = closed
@@ -96,6 +103,6 @@ export class TcpMeter {
   closed(code: string, now: number): void {
     this.#series.open -= 1
     this.#series.duration.record(now - this.#openedAt)
-    this.#closed(code)
+    this.#closed(code, now - this.#openedAt)
   }
 }

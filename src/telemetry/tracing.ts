@@ -40,6 +40,11 @@ class Recorded {
   }
 }
 
+/** With the span of a recorded call as the active one. */
+export function contextOf({ observed }: Call): Context | undefined {
+  return observed instanceof Recorded ? observed.context : undefined
+}
+
 export class Tracing {
   readonly #api: TracingApi
   readonly #client: boolean

@@ -1,0 +1,65 @@
+/** The attributes of one series of calls in OpenTelemetry metrics, made once for each status. */
+import type { Attributes } from '@opentelemetry/api'
+import type { Call } from '../core/call.ts'
+import type { Outcome } from '../core/outcome.ts'
+import { GRPC_STATUS } from '../core/status.ts'
+import * as names from './semantic-conventions.ts'
+
+/** Peers choose statuses; what comes later is made for each call. */
+const MOST_KEPT = 64
+const STATUS_NAMES = Object.keys(GRPC_STATUS)
+
+/** The values of the labels; without a route, the last is empty. */
+type Identity = readonly [service: string, peer: string, method: string, route: string]
+
+export class CallAttributes {
+  readonly #isClient: boolean
+  readonly #identity: Identity
+  /** By status, negative for gRPC, or by code. */
+  readonly #kept = new Map<number | string, Attributes>()
+
+  constructor(isClient: boolean, identity: Identity) {
+    this.#isClient = isClient
+    this.#identity = identity
+  }
+
+  of(call: Call, outcome: Outcome): Attributes {
+    const isGrpc = call.kind.protocol === 'grpc'
+    const status = call.status || outcome.status || 0
+    const isGood = outcome.verdict === 'success'
+    const reason = isGood || status > 0 ? status : (outcome.code ?? outcome.verdict)
+    const key = isGood || typeof reason === 'string' ? reason : -reason
+    const known = this.#kept.get(key)
+    if (known !== undefined) return known
+    const attributes = isGrpc ? this.#rpc(reason, isGood) : this.#http(reason, isGood)
+    if (this.#kept.size < MOST_KEPT) this.#kept.set(key, attributes)
+    return attributes
+  }
+
+  #http(reason: number | string, isGood: boolean): Attributes {
+    const attributes = this.#peer()
+    attributes[names.HTTP_REQUEST_METHOD] = this.#identity[2]
+    if (typeof reason === 'number' && reason > 0) attributes[names.HTTP_RESPONSE_STATUS_CODE] = reason
+    if (!isGood) attributes[names.ERROR_TYPE] = String(reason)
+    return attributes
+  }
+
+  #rpc(reason: number | string, isGood: boolean): Attributes {
+    const attributes = this.#peer()
+    attributes[names.RPC_SYSTEM_NAME] = 'grpc'
+    attributes[names.RPC_METHOD] = this.#identity[2].replace(/^\//, '')
+    const status = typeof reason === 'number' ? (STATUS_NAMES[reason] ?? String(reason)) : undefined
+    if (status !== undefined) attributes[names.RPC_STATUS_CODE] = status
+    if (!isGood) attributes[names.ERROR_TYPE] = status ?? String(reason)
+    return attributes
+  }
+
+  #peer(): Attributes {
+    const [service, peer, , route] = this.#identity
+    const attributes: Attributes = { [names.SERVICE_PEER_NAME]: peer }
+    // The name that the caller used: each endpoint would be another series.
+    attributes[names.SERVER_ADDRESS] = this.#isClient ? peer : service
+    if (route !== '') attributes[names.ROUTE] = route
+    return attributes
+  }
+}
