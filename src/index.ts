@@ -57,6 +57,7 @@ export type { OrcaAudience } from './server/orca-audience.ts'
 export type { ServerStats } from './server/server-base.ts'
 export type { TcpHandler } from './server/tcp/call.ts'
 export type { TcpServerOptions } from './server/tcp/options.ts'
+export type { MetricsOptions } from './telemetry/metrics-options.ts'
 
 // For adapters: filters, interceptors, frameworks, circuits, events, clocks.
 

@@ -9,7 +9,7 @@ export function adminPages(shared: MeshContext, membership: Membership, destinat
   const { settings, metrics, recent, identity } = shared
   const { clock } = settings
   return {
-    metrics: () => metrics.text(),
+    metrics: (openMetrics) => (openMetrics ? metrics.openMetrics() : metrics.text()),
     config: () => ({
       service: settings.service,
       stale: membership.stale,

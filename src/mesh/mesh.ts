@@ -29,6 +29,7 @@ import type { TcpHandler } from '../server/tcp/call.ts'
 import { type Admin, resolveAdmin, startAdmin } from '../telemetry/admin.ts'
 import type { EventRecord } from '../telemetry/events.ts'
 import type { TrafficReporter } from '../telemetry/traffic/traffic-reporter.ts'
+import { type MetricsOptions, resolveMetricsOptions } from '../telemetry/metrics-options.ts'
 import { adminPages } from './admin-pages.ts'
 import { createMeshContext, type MeshContext } from './context.ts'
 import { Destinations } from './destinations.ts'
@@ -330,9 +331,16 @@ export class Mesh {
     return this.#tokens.verify(token, options)
   }
 
-  /** All metrics of this mesh as Prometheus text (content type `text/plain; version=0.0.4`). */
-  metrics(): string {
-    return this.#shared.metrics.text()
+  /**
+   * All metrics of this mesh: as Prometheus text (content type `text/plain; version=0.0.4`), or as
+   * OpenMetrics text (`application/openmetrics-text; version=1.0.0`), which has exemplars.
+   *
+   * @throws OptionsError for another format
+   * @example `response.setHeader('content-type', 'text/plain; version=0.0.4').end(mesh.metrics())`
+   */
+  metrics(options?: MetricsOptions): string {
+    const { format } = resolveMetricsOptions(options)
+    return format === 'openmetrics' ? this.#shared.metrics.openMetrics() : this.#shared.metrics.text()
   }
 
   /**

@@ -9,6 +9,7 @@ import { type AddressInfo, isIP, type Socket } from 'node:net'
 import { check, fields, optional, text, withDefault } from '../options/fields.ts'
 import { integer } from '../options/quantities.ts'
 import type { EventRecord } from './events.ts'
+import { OPENMETRICS_CONTENT_TYPE, prefersOpenMetrics } from './openmetrics.ts'
 import { METRICS_CONTENT_TYPE } from './prometheus.ts'
 import { redact } from './redact.ts'
 
@@ -55,7 +56,8 @@ export function resolveAdmin(options?: AdminOptions, what = 'admin'): AdminSetti
  * redacted.
  */
 export interface AdminPages {
-  metrics(): string
+  /** `openMetrics`: with exemplars; otherwise the text of Prometheus. */
+  metrics(openMetrics: boolean): string
   /** The effective configuration. */
   config(): unknown
   /** Per service: endpoints with load, estimate, state, in flight. */
@@ -146,7 +148,7 @@ function answer(settings: AdminSettings, pages: AdminPages, request: IncomingMes
     return
   }
   try {
-    page(pages, request.url ?? '/', response)
+    page(pages, request, response)
   } catch {
     // The message of an unknown error may contain a secret.
     send(response, 500, 'text/plain; charset=utf-8', 'this page could not be made\n')
@@ -168,11 +170,14 @@ function refuse(settings: AdminSettings, request: IncomingMessage): { status: nu
   return request.method === 'GET' ? undefined : { status: 405, why: 'only GET' }
 }
 
-function page(pages: AdminPages, url: string, response: ServerResponse): void {
-  switch (url.split('?', 1)[0]) {
-    case '/metrics':
-      send(response, 200, METRICS_CONTENT_TYPE, pages.metrics())
+function page(pages: AdminPages, request: IncomingMessage, response: ServerResponse): void {
+  switch ((request.url ?? '/').split('?', 1)[0]) {
+    case '/metrics': {
+      const openMetrics = prefersOpenMetrics(request.headers.accept)
+      response.setHeader('vary', 'accept')
+      send(response, 200, openMetrics ? OPENMETRICS_CONTENT_TYPE : METRICS_CONTENT_TYPE, pages.metrics(openMetrics))
       break
+    }
     case '/config':
       sendJson(response, 200, pages.config())
       break

@@ -55,10 +55,10 @@ export class CallAttributes {
   }
 
   #peer(): Attributes {
-    const [service, peer, , route] = this.#identity
-    const attributes: Attributes = { [names.SERVICE_PEER_NAME]: peer }
-    // The name that the caller used: each endpoint would be another series.
-    attributes[names.SERVER_ADDRESS] = this.#isClient ? peer : service
+    const [, peer, , route] = this.#identity
+    // The name that the caller used: each endpoint would be another series. No attribute says what
+    // another one says, because the SDK joins all of them for each call.
+    const attributes: Attributes = { [this.#isClient ? names.SERVER_ADDRESS : names.SERVICE_PEER_NAME]: peer }
     if (route !== '') attributes[names.ROUTE] = route
     return attributes
   }

@@ -123,6 +123,7 @@ class CallSeries {
 
 export class CallMetrics {
   readonly #metrics: Metrics
+  readonly #wallNow: () => number
   readonly #families: Families
   readonly #overflowed: Counter
   readonly #service: string
@@ -136,7 +137,9 @@ export class CallMetrics {
   #found: CallSeries | undefined
   #overflow: CallSeries | undefined
 
-  constructor(metrics: Metrics, side: Side, service: string, traffic: TrafficCounts) {
+  /** `wallNow`: of exemplars, in ms since 1970. */
+  constructor(metrics: Metrics, side: Side, service: string, traffic: TrafficCounts, wallNow: () => number) {
+    this.#wallNow = wallNow
     this.#metrics = metrics
     this.#service = service
     this.#traffic = traffic
@@ -198,7 +201,12 @@ export class CallMetrics {
     if (outcome.verdict === 'success') series.ok.value += 1
     else series.failed(outcome.code ?? outcome.verdict)
     const ms = call.kind.streaming ? undefined : now - call.startedAt
-    if (ms !== undefined) series.duration.record(ms)
+    if (ms !== undefined) {
+      series.duration.record(ms)
+      if (call.observed !== undefined && call.trace?.sampled) {
+        series.duration.exemplify(call.trace, ms, this.#wallNow())
+      }
+    }
     if (this.#traffic.on) this.#tallyOf(series, call)?.ended(call, outcome, ms)
     const { exporter } = this.#metrics
     if (ms !== undefined && exporter?.isOn()) {

@@ -60,7 +60,7 @@ class MeteredAndTraced implements CallTelemetry {
 
   constructor(options: CallTelemetryOptions) {
     const { side, service, metrics, clock, tracingApi, accessLog, observers, traffic = new TrafficCounts() } = options
-    this.#metrics = new CallMetrics(metrics, side, service, traffic)
+    this.#metrics = new CallMetrics(metrics, side, service, traffic, () => clock.wallNow())
     this.#tracing = tracingApi === undefined ? undefined : new Tracing(tracingApi, side)
     this.#accessLog = accessLog
     this.#side = side

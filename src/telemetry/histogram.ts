@@ -2,6 +2,8 @@
  * A log-linear histogram of latencies: 8 steps per doubling, precise to 1/16, in 2 KiB. Steps are
  * split at the exported boundaries, so the Prometheus buckets are exact.
  */
+import type { TraceContext } from '../core/trace-context.ts'
+import { Exemplars } from './exemplars.ts'
 import { LARGEST_US, lowestOf, STEP_COUNT, stepOf } from './latency-steps.ts'
 
 /**
@@ -55,6 +57,8 @@ export interface HistogramTotals {
 }
 
 export class Histogram {
+  /** Of recorded calls; `undefined`: there was none. */
+  exemplars: Exemplars | undefined = undefined
   /** Float64 rather than Uint32: a busy process overflows 32 bits within days. */
   readonly #counts = new Float64Array(COUNT)
   #sumMs = 0
@@ -66,6 +70,12 @@ export class Histogram {
     const step = stepOf(us < LARGEST_US ? us | 0 : LARGEST_US)
     this.#counts[step + SHIFT[step]! + (us > CUT[step]! ? 1 : 0)]! += 1
     this.#sumMs += ms
+  }
+
+  /** After {@link record}, for a call whose span is recorded. `at`: wall clock in ms. */
+  exemplify(trace: TraceContext, ms: number, at: number): void {
+    this.exemplars ??= new Exemplars(BOUNDARIES_MS)
+    this.exemplars.keep(trace, ms, at)
   }
 
   get count(): number {

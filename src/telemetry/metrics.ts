@@ -11,6 +11,7 @@ import {
   OWN,
 } from './metric-definitions.ts'
 import type { DurationExporter, Reading, Sample } from './metric-reading.ts'
+import { formatOpenMetrics } from './openmetrics.ts'
 import { formatText, LABEL_NAME, METRIC_NAME } from './prometheus.ts'
 
 /** Label values chosen from outside must not exhaust memory. */
@@ -127,6 +128,11 @@ export class Metrics {
   /** All metrics as Prometheus text (exposition format 0.0.4). */
   text(): string {
     return formatText(this.readings())
+  }
+
+  /** All metrics as OpenMetrics 1.0 text, with exemplars of recorded calls. */
+  openMetrics(): string {
+    return formatOpenMetrics(this.readings())
   }
 
   /** What is known now, metric by metric; gauges are read as they are reached. */

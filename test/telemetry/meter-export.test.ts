@@ -88,7 +88,7 @@ describe('OpenTelemetry metrics', () => {
     const data = await reader.read()
     const http = data.get('http.client.request.duration')!
     expect(http.descriptor.unit).toBe('s')
-    const edge = { 'http.request.method': 'GET', 'server.address': 'inventory', 'service.peer.name': 'inventory' }
+    const edge = { 'http.request.method': 'GET', 'server.address': 'inventory' }
     expect(http.dataPoints.map(({ attributes }) => attributes)).toEqual([
       { ...edge, 'http.response.status_code': 200 },
       { ...edge, 'http.response.status_code': 404 },

@@ -1,0 +1,77 @@
+/**
+ * Formats metrics as OpenMetrics 1.0 text, which adds units and exemplars to that of Prometheus
+ * (https://github.com/prometheus/OpenMetrics/blob/main/specification/OpenMetrics.md).
+ */
+import type { Exemplar } from './exemplars.ts'
+import { BOUNDARIES_MS, type Histogram } from './histogram.ts'
+import type { MetricDefinition } from './metric-definitions.ts'
+import type { Labels, Reading } from './metric-reading.ts'
+import { escapeLabel, formatLabels, formatValue } from './prometheus.ts'
+
+/** The `content-type` of a response with OpenMetrics text. */
+export const OPENMETRICS_CONTENT_TYPE = 'application/openmetrics-text; version=1.0.0; charset=utf-8'
+
+const UNITS: Readonly<Record<string, string>> = { s: 'seconds', By: 'bytes' }
+
+export function formatOpenMetrics(readings: Iterable<Reading>): string {
+  let text = ''
+  for (const { definition, samples } of readings) {
+    const { name } = definition
+    text += formatHead(definition)
+    for (const { labels, value } of samples) {
+      if (typeof value === 'number') text += `${name}${formatLabels(labels)} ${formatValue(value)}\n`
+      else text += formatHistogram(name, labels, value)
+    }
+  }
+  return `${text}# EOF\n`
+}
+
+/** A family of counters has the name of its samples without `_total`. */
+function formatHead({ name, kind, unit, help }: MetricDefinition): string {
+  const family = kind === 'counter' ? name.replace(/_total$/, '') : name
+  const named = UNITS[unit]
+  const unitLine = named !== undefined && family.endsWith(`_${named}`) ? `# UNIT ${family} ${named}\n` : ''
+  return `# TYPE ${family} ${kind}\n${unitLine}# HELP ${family} ${escapeLabel(help)}\n`
+}
+
+function formatHistogram(name: string, labels: Labels, histogram: Histogram): string {
+  const { atMost, count, sumMs } = histogram.totals()
+  const { exemplars } = histogram
+  let text = ''
+  BOUNDARIES_MS.forEach((boundary, i) => {
+    const bucket = formatLabels({ ...labels, le: float(boundary / 1_000) })
+    text += `${name}_bucket${bucket} ${atMost[i]}${formatExemplar(exemplars?.of(i))}\n`
+  })
+  const last = formatExemplar(exemplars?.of(BOUNDARIES_MS.length))
+  text += `${name}_bucket${formatLabels({ ...labels, le: '+Inf' })} ${count}${last}\n`
+  const own = formatLabels(labels)
+  return `${text}${name}_sum${own} ${formatValue(sumMs / 1_000)}\n${name}_count${own} ${count}\n`
+}
+
+function formatExemplar(exemplar: Exemplar | undefined): string {
+  if (exemplar === undefined) return ''
+  const { traceId, spanId, ms, at } = exemplar
+  return ` # {trace_id="${traceId}",span_id="${spanId}"} ${formatValue(ms / 1_000)} ${(at / 1_000).toFixed(3)}`
+}
+
+/** Boundaries are written as floats, so that no scraper takes `1` and `1.0` for two buckets. */
+function float(value: number): string {
+  return Number.isInteger(value) ? value.toFixed(1) : String(value)
+}
+
+/**
+ * Whether a scraper prefers OpenMetrics to the text of Prometheus, by its `accept` header. Without
+ * a preference it gets the older text.
+ */
+export function prefersOpenMetrics(accept: string | undefined): boolean {
+  let openMetrics = 0
+  let text = 0
+  for (const range of accept?.split(',', 32) ?? []) {
+    const [type = '', ...parameters] = range.split(';').map((part) => part.trim().toLowerCase())
+    const q = parameters.find((parameter) => parameter.startsWith('q='))
+    const weight = q === undefined ? 1 : Number(q.slice(2)) || 0
+    if (type === 'application/openmetrics-text') openMetrics = Math.max(openMetrics, weight)
+    if (type === 'text/plain') text = Math.max(text, weight)
+  }
+  return openMetrics > 0 && openMetrics >= text
+}
