@@ -58,6 +58,7 @@ export type { ServerStats } from './server/server-base.ts'
 export type { TcpHandler } from './server/tcp/call.ts'
 export type { TcpServerOptions } from './server/tcp/options.ts'
 export type { MetricsOptions } from './telemetry/metrics-options.ts'
+export type { PromClientRegistry } from './telemetry/prom-client-registry.ts'
 
 // For adapters: filters, interceptors, frameworks, circuits, events, clocks.
 

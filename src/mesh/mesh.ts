@@ -30,6 +30,7 @@ import { type Admin, resolveAdmin, startAdmin } from '../telemetry/admin.ts'
 import type { EventRecord } from '../telemetry/events.ts'
 import type { TrafficReporter } from '../telemetry/traffic/traffic-reporter.ts'
 import { type MetricsOptions, resolveMetricsOptions } from '../telemetry/metrics-options.ts'
+import { type PromClientRegistry, registerWith } from '../telemetry/prom-client-registry.ts'
 import { adminPages } from './admin-pages.ts'
 import { createMeshContext, type MeshContext } from './context.ts'
 import { Destinations } from './destinations.ts'
@@ -341,6 +342,26 @@ export class Mesh {
   metrics(options?: MetricsOptions): string {
     const { format } = resolveMetricsOptions(options)
     return format === 'openmetrics' ? this.#shared.metrics.openMetrics() : this.#shared.metrics.text()
+  }
+
+  /**
+   * Shows all metrics of this mesh in a registry of `prom-client`, with those of the application,
+   * until the mesh is closed or the returned function is called.
+   *
+   * @throws OptionsError if it is no such registry; what the registry throws if one of the names is
+   * taken
+   * @example
+   * ```ts
+   * import { register } from 'prom-client'
+   * mesh.registerMetrics(register)
+   * app.get('/metrics', async (_request, response) => response.end(await register.metrics()))
+   * ```
+   */
+  registerMetrics(register: PromClientRegistry): () => void {
+    this.#assertOpen()
+    const remove = registerWith(register, this.#shared.metrics)
+    this.#cleanUp.push(remove)
+    return remove
   }
 
   /**

@@ -137,18 +137,25 @@ export class Metrics {
 
   /** What is known now, metric by metric; gauges are read as they are reached. */
   *readings(): IterableIterator<Reading> {
-    for (const family of this.#counters.values()) {
-      const { definition } = family
-      yield { definition, samples: samplesOf(family, ({ value }) => value) }
+    const names = [...this.#counters.keys(), ...this.#histograms.keys(), ...this.#gauges.keys()]
+    for (const name of [...names, OWN.overflow.name, OWN.unreadable.name]) yield this.reading(name)!
+  }
+
+  /** One metric as it is now; `undefined`: it is not known. */
+  reading(name: string): Reading | undefined {
+    const counters = this.#counters.get(name)
+    if (counters !== undefined) {
+      return { definition: counters.definition, samples: samplesOf(counters, ({ value }) => value) }
     }
-    for (const family of this.#histograms.values()) {
-      const { definition } = family
-      yield { definition, samples: samplesOf(family, (histogram) => histogram) }
+    const histograms = this.#histograms.get(name)
+    if (histograms !== undefined) {
+      return { definition: histograms.definition, samples: samplesOf(histograms, (histogram) => histogram) }
     }
-    for (const gauge of this.#gauges.values())
-      yield { definition: gauge.definition, samples: this.#gaugeSamples(gauge) }
-    yield { definition: OWN.overflow, samples: this.#overflowSamples() }
-    yield { definition: OWN.unreadable, samples: [{ labels: {}, value: this.#unreadable.value }] }
+    const gauge = this.#gauges.get(name)
+    if (gauge !== undefined) return { definition: gauge.definition, samples: this.#gaugeSamples(gauge) }
+    if (name === OWN.overflow.name) return { definition: OWN.overflow, samples: this.#overflowSamples() }
+    if (name !== OWN.unreadable.name) return undefined
+    return { definition: OWN.unreadable, samples: [{ labels: {}, value: this.#unreadable.value }] }
   }
 
   #gaugeSamples({ definition, observers }: Gauge): Iterable<Sample> {
