@@ -1,6 +1,7 @@
 /** The pages of the admin listener: effective configuration, endpoints with load, last events. */
 import { knownLoad } from '../client/balancing/known-load.ts'
 import type { AdminPages } from '../telemetry/admin.ts'
+import { HystrixStreams } from '../telemetry/hystrix/stream.ts'
 import type { MeshContext } from './context.ts'
 import type { Destinations } from './destinations.ts'
 import type { Membership } from './membership.ts'
@@ -46,6 +47,10 @@ export function adminPages(shared: MeshContext, membership: Membership, destinat
           })),
         ]),
       ),
+    hystrix: new HystrixStreams({
+      ...{ service: settings.service, metrics, clock },
+      circuits: () => destinations.circuits(),
+    }),
     events: () => recent.recent(),
     health: () => ({ ok: identity.present, stale: membership.stale }),
   }

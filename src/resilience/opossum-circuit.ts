@@ -13,6 +13,8 @@ export interface OpossumCircuit extends EventEmitter {
   readonly name: string
   readonly group: string
   readonly enabled: boolean
+  /** Those of opossum, in force now. */
+  readonly options: Readonly<Record<string, unknown>>
   readonly closed: boolean
   readonly opened: boolean
   readonly halfOpen: boolean

@@ -9,6 +9,7 @@ import { type AddressInfo, isIP, type Socket } from 'node:net'
 import { check, fields, optional, text, withDefault } from '../options/fields.ts'
 import { integer } from '../options/quantities.ts'
 import type { EventRecord } from './events.ts'
+import type { HystrixStreams } from './hystrix/stream.ts'
 import { OPENMETRICS_CONTENT_TYPE, prefersOpenMetrics } from './openmetrics.ts'
 import { METRICS_CONTENT_TYPE } from './prometheus.ts'
 import { redact } from './redact.ts'
@@ -64,6 +65,8 @@ export interface AdminPages {
   endpoints(): unknown
   /** Oldest first. */
   events(): readonly EventRecord[]
+  /** The stream for the Hystrix dashboard; absent: there is none. */
+  readonly hystrix?: HystrixStreams | undefined
   /** `ok: false` answers 503. */
   health(): { readonly ok: boolean; readonly [detail: string]: unknown }
 }
@@ -108,6 +111,7 @@ export async function startAdmin(settings: AdminSettings, pages: AdminPages): Pr
     port,
     url: `http://${name}:${port}`,
     close() {
+      pages.hystrix?.close()
       closed ??= close(server)
       return closed
     },
@@ -178,6 +182,14 @@ function page(pages: AdminPages, request: IncomingMessage, response: ServerRespo
       send(response, 200, openMetrics ? OPENMETRICS_CONTENT_TYPE : METRICS_CONTENT_TYPE, pages.metrics(openMetrics))
       break
     }
+    case '/hystrix.stream': {
+      if (pages.hystrix === undefined) sendPaths(response)
+      else {
+        const refusal = pages.hystrix.open(request, response)
+        if (refusal !== undefined) send(response, refusal.status, 'text/plain; charset=utf-8', `${refusal.why}\n`)
+      }
+      break
+    }
     case '/config':
       sendJson(response, 200, pages.config())
       break
@@ -193,8 +205,13 @@ function page(pages: AdminPages, request: IncomingMessage, response: ServerRespo
       break
     }
     default:
-      send(response, 404, 'text/plain; charset=utf-8', '/metrics /config /endpoints /events /healthz\n')
+      sendPaths(response)
   }
+}
+
+function sendPaths(response: ServerResponse): void {
+  const paths = '/metrics /hystrix.stream /config /endpoints /events /healthz'
+  send(response, 404, 'text/plain; charset=utf-8', `${paths}\n`)
 }
 
 function sendJson(response: ServerResponse, status: number, value: unknown): void {

@@ -49,6 +49,11 @@ export class PermitQueue {
     return this.#waiting.size
   }
 
+  /** How many may wait for the bulkhead. */
+  get room(): number {
+    return this.#for.bulkhead?.settings.queue ?? 0
+  }
+
   enter(attempt: Attempt, told: Told): void {
     // Who is repeated has its permit already.
     const first = attempt.call.first === undefined

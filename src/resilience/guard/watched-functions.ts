@@ -8,6 +8,7 @@ import type { Clock } from '../../core/clock.ts'
 import type { Outcome } from '../../core/outcome.ts'
 import type { Telemetry } from '../../core/telemetry.ts'
 import type { CircuitState } from '../circuit-breaker.ts'
+import type { OpossumCircuit } from '../opossum-circuit.ts'
 
 /** Watches the calls that start after it was added. Must not throw. */
 export interface FunctionWatcher {
@@ -20,9 +21,9 @@ export interface FunctionWatcher {
 /** What a guarded function holds between calls. */
 export interface WatchedFunction {
   readonly name: string
-  readonly breaker: { readonly state: CircuitState } | undefined
+  readonly breaker: { readonly state: CircuitState; readonly circuit: OpossumCircuit } | undefined
   readonly bulkhead: { readonly inFlight: number; readonly limit: number } | undefined
-  readonly queue: { readonly size: number } | undefined
+  readonly queue: { readonly size: number; readonly room: number } | undefined
 }
 
 interface Watching {
