@@ -95,7 +95,7 @@ class MeteredAndTraced implements CallTelemetry {
 
   attemptEnded(attempt: Attempt, outcome: Outcome, waitMs: number): void {
     this.#metrics.attemptEnded(attempt, outcome, waitMs)
-    if (attempt.call.observed !== undefined) this.#tracing?.attemptEnded(attempt, outcome)
+    if (attempt.call.observed !== undefined) this.#tracing?.attemptEnded(attempt, outcome, waitMs)
     if (this.#accessLog !== undefined && waitMs === FINAL) this.#accessLog.decided(attempt)
     if (this.#taps?.open !== undefined && waitMs === FINAL) this.#taps.decided(attempt)
     if (this.#observers !== undefined) this.#tell((observer) => observer.attemptEnded(attempt, outcome, waitMs))

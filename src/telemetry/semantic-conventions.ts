@@ -23,6 +23,12 @@ export const NETWORK_PROTOCOL_VERSION = 'network.protocol.version'
 export const NETWORK_PEER_ADDRESS = 'network.peer.address'
 export const SERVER_ADDRESS = 'server.address'
 export const SERVER_PORT = 'server.port'
+/** Ours: a second attempt beside a late one, to which it has a link. */
+export const HEDGE = 'inmesh.hedge'
+/** Ours: the event of a call's span when an attempt failed and another one follows. */
+export const RETRY_EVENT = 'inmesh.retry'
+/** Ours, of that event: the wait before the next attempt, in seconds. */
+export const RETRY_DELAY = 'inmesh.retry.delay'
 /** Ours: a copy of its parent, made by a route's `mirror`. */
 export const MIRROR = 'inmesh.mirror'
 /** The peer's status as text, otherwise an `ErrorCode`. */

@@ -9,15 +9,22 @@ import type { Attempt } from '../core/attempt.ts'
 import type { Call } from '../core/call.ts'
 import type { Outcome } from '../core/outcome.ts'
 import type { TraceContext } from '../core/trace-context.ts'
-import { methodClass, OTHER_METHOD, type Side } from './call-metrics.ts'
-import { networkProtocol } from './network-protocol.ts'
+import { methodClass, type Side } from './call-metrics.ts'
 import * as names from './semantic-conventions.ts'
+import {
+  fromSpanContext,
+  isSampled,
+  retryAttributes,
+  SAMPLED,
+  setTransport,
+  spanName,
+  statusName,
+} from './span-values.ts'
 
 export type TracingApi = typeof import('@opentelemetry/api')
 
 /** How soon a late registration or removal of an SDK is noticed. */
 const CHECK_MS = 100
-const SAMPLED = 1
 
 /** The application's copy of the API; `undefined` if it has none. */
 export async function loadTracingApi(): Promise<TracingApi | undefined> {
@@ -28,15 +35,23 @@ export async function loadTracingApi(): Promise<TracingApi | undefined> {
   }
 }
 
+/** What the SDK's spans have beside the API. */
+type SdkSpan = Span & { readonly kind?: SpanKind; readonly parentSpanContext?: SpanContext }
+
 /** A call whose span is recorded. */
 class Recorded {
   readonly span: Span
   /** The context in which the span is the active one. */
   readonly context: Context
+  /** Made and ended by an instrumentation; we add what we know. */
+  readonly isForeign: boolean
+  /** The span of the last attempt. */
+  attempt: Span | undefined = undefined
 
-  constructor(span: Span, context: Context) {
+  constructor(span: Span, context: Context, isForeign = false) {
     this.span = span
     this.context = context
+    this.isForeign = isForeign
   }
 }
 
@@ -75,6 +90,13 @@ export class Tracing {
         call.trace ??= call.parent?.trace
         return
       }
+      const foreign = this.#client ? undefined : this.#instrumented(call.trace)
+      if (foreign !== undefined) {
+        foreign.setAttributes(this.#callAttributes(call))
+        call.trace = fromSpanContext(foreign.spanContext())
+        call.observed = new Recorded(foreign, parent, true)
+        return
+      }
       const span = tracer.startSpan(
         spanName(call),
         { kind: this.#kind(call), attributes: this.#callAttributes(call) },
@@ -104,23 +126,29 @@ export class Tracing {
     const recorded = attempt.call.observed
     if (!this.#client || !(recorded instanceof Recorded) || attempt.call.kind.protocol === 'function') return
     try {
-      const options = { kind: this.#api.SpanKind.CLIENT, attributes: this.#attemptAttributes(attempt) }
+      const attributes = this.#attemptAttributes(attempt)
+      const late = attempt.hedge ? recorded.attempt?.spanContext() : undefined
+      const links = late === undefined ? [] : [{ context: late }]
+      const options = { kind: this.#api.SpanKind.CLIENT, attributes, links }
       const span = this.#tracer?.startSpan(spanName(attempt.call), options, recorded.context)
       if (span === undefined) return
       attempt.observed = span
+      recorded.attempt = span
       attempt.trace = fromSpanContext(span.spanContext())
     } catch {
       // As above.
     }
   }
 
-  attemptEnded(attempt: Attempt, outcome: Outcome): void {
+  /** `waitMs` >= 0: another attempt follows after it. */
+  attemptEnded(attempt: Attempt, outcome: Outcome, waitMs: number): void {
     const recorded = attempt.call.observed
     if (!(recorded instanceof Recorded)) return
     try {
       const status = attempt.status || outcome.status
       if (status !== undefined) recorded.span.setAttribute(statusName(attempt.call), status)
       if (!this.#client) setTransport(recorded.span, attempt)
+      if (waitMs >= 0) recorded.span.addEvent(names.RETRY_EVENT, retryAttributes(attempt, outcome, waitMs))
       const span = attempt.observed as Span | undefined
       if (span === undefined) return
       setTransport(span, attempt)
@@ -139,7 +167,8 @@ export class Tracing {
       if (call.attempts > 1) recorded.span.setAttribute(names.HTTP_REQUEST_RESEND_COUNT, call.attempts - 1)
       // A refused call had no attempt to record it.
       if (outcome.status !== undefined) recorded.span.setAttribute(statusName(call), outcome.status)
-      this.#end(recorded.span, outcome, outcome.status)
+      if (recorded.isForeign) this.#endForeign(recorded.span, outcome)
+      else this.#end(recorded.span, outcome, outcome.status)
     } catch {
       // As above.
     }
@@ -225,6 +254,16 @@ export class Tracing {
     return this.#remote(inbound?.trace)
   }
 
+  /**
+   * The span of this request that an instrumentation of node:http has made: a server's span, and
+   * the child of the caller's. One is enough.
+   */
+  #instrumented(caller: TraceContext | undefined): Span | undefined {
+    const active = this.#api.trace.getActiveSpan() as SdkSpan | undefined
+    if (!active?.isRecording() || active.kind !== this.#api.SpanKind.SERVER) return undefined
+    return active.parentSpanContext?.spanId === caller?.spanId ? active : undefined
+  }
+
   /** The caller's span, or a child of it made by an instrumentation of node:http. */
   #serverParent(call: Call): Context | undefined {
     const active = this.#api.trace.getActiveSpan()
@@ -271,7 +310,15 @@ export class Tracing {
       attributes[names.SERVER_PORT] = attempt.endpoint.port
     }
     if (attempt.number > 0) attributes[names.HTTP_REQUEST_RESEND_COUNT] = attempt.number
+    if (attempt.hedge) attributes[names.HEDGE] = true
     return attributes
+  }
+
+  /** Its instrumentation sets the status that the answer has, and ends it. */
+  #endForeign(span: Span, outcome: Outcome): void {
+    if (outcome.verdict !== 'success' && outcome.status === undefined) {
+      span.setAttribute(names.ERROR_TYPE, outcome.code ?? outcome.verdict)
+    }
   }
 
   /** A cancelled call is no error: our side no longer needed it. */
@@ -282,34 +329,4 @@ export class Tracing {
     }
     span.end()
   }
-}
-
-function setTransport(span: Span, { transport }: Attempt): void {
-  const { name, version } = networkProtocol(transport)
-  if (name === undefined) return
-  span.setAttribute(names.NETWORK_PROTOCOL_NAME, name)
-  if (version !== undefined) span.setAttribute(names.NETWORK_PROTOCOL_VERSION, version)
-}
-
-function isSampled(context: SpanContext): boolean {
-  return (context.traceFlags & SAMPLED) === SAMPLED
-}
-
-function fromSpanContext(context: SpanContext): TraceContext {
-  return {
-    traceId: context.traceId,
-    spanId: context.spanId,
-    sampled: isSampled(context),
-    state: context.traceState?.serialize(),
-  }
-}
-
-/** The conventions require `HTTP` for unknown methods. */
-function spanName(call: Call): string {
-  const method = methodClass(call)
-  return method === OTHER_METHOD ? 'HTTP' : method
-}
-
-function statusName(call: Call): string {
-  return call.kind.protocol === 'grpc' ? names.RPC_STATUS_CODE : names.HTTP_RESPONSE_STATUS_CODE
 }

@@ -241,6 +241,53 @@ describe('with an SDK', () => {
     instrumented.end()
   })
 
+  it('adopts that span if it is a server’s and the child of the caller’s, so that there is one', () => {
+    const exporter = register()
+    const { server, startServer, endServer } = setUp()
+    const remote = { traceId: TRACE_ID, spanId: 'b7ad6b7169203331', traceFlags: 1, isRemote: true }
+    const context = api.trace.setSpanContext(api.ROOT_CONTEXT, remote)
+    const instrumented = api.trace.getTracer('http').startSpan('GET /', { kind: api.SpanKind.SERVER }, context)
+    api.context.with(api.trace.setSpan(context, instrumented), () => {
+      const inbound = startServer(SAMPLED)
+      expect(inbound.trace!.spanId).toBe(instrumented.spanContext().spanId)
+      server.within(inbound, () => expect(api.trace.getActiveSpan()).toBe(instrumented))
+      endServer(inbound, outcome('failure', 'deadline-exceeded'), 0)
+      // Of another request, in whose context this one happens to begin.
+      endServer(startServer(SAMPLED.replace('b7ad', 'c7ad')), SUCCESS, 200)
+    })
+    expect(exporter.getFinishedSpans()).toHaveLength(1)
+    expect(instrumented.isRecording()).toBe(true)
+    instrumented.end()
+    expect(exporter.getFinishedSpans()[1]!.attributes).toMatchObject({
+      ...{ 'service.peer.name': 'storefront', 'error.type': 'deadline-exceeded' },
+    })
+  })
+
+  it('has an event for each retry, and a link from a hedge to the attempt that was late', () => {
+    const exporter = register()
+    const { client, startClient, attempt } = setUp()
+    const call = startClient()
+    attempt(call, outcome('failure', 'server-error', undefined, 503), 503, 25)
+    const [late, hedge] = [new Attempt(call), new Attempt(call)]
+    hedge.hedge = true
+    for (const one of [late, hedge]) {
+      one.number = call.attempts++
+      client.attemptStarted(one)
+    }
+    const lateId = late.trace!.spanId
+    for (const one of [hedge, late]) client.attemptEnded(one, SUCCESS, -1)
+    client.callEnded(call, SUCCESS)
+    const spans = exporter.getFinishedSpans()
+    const own = spans.find((span) => span.spanContext().spanId === call.trace!.spanId)!
+    expect(own.events.map(({ name, attributes }) => [name, attributes])).toEqual([
+      ['inmesh.retry', { 'http.request.resend_count': 1, 'inmesh.retry.delay': 0.025, 'error.type': '503' }],
+    ])
+    const linked = spans.filter(({ links }) => links.length > 0)
+    expect(linked).toHaveLength(1)
+    expect(linked[0]!.attributes['inmesh.hedge']).toBe(true)
+    expect(linked[0]!.links[0]!.context.spanId).toBe(lateId)
+  })
+
   it('makes no span at all below a caller that does not sample, and passes its context on as it came', () => {
     let asked = 0
     const exporter = register({
