@@ -1,13 +1,6 @@
 /** The Grafana dashboard of a mesh, in the JSON model that Grafana 10 and later import. */
-import {
-  CLIENT_CALLS,
-  FUNCTIONS,
-  type MetricDefinition,
-  PEERS,
-  PROCESS,
-  SERVER,
-  SERVER_CALLS,
-} from '../src/telemetry/metric-definitions.ts'
+import type { MetricDefinition } from '../src/telemetry/define-metric.ts'
+import { CLIENT_CALLS, FUNCTIONS, PEERS, PROCESS, SERVER, SERVER_CALLS } from '../src/telemetry/metric-definitions.ts'
 
 interface Panel {
   readonly title: string

@@ -3,14 +3,9 @@
  * dashboard, the alerts. `node lint/metric-tables.ts --write`; a test compares.
  */
 import { readFileSync, writeFileSync } from 'node:fs'
-import {
-  CLIENT_CALLS,
-  METRIC_GROUPS,
-  type MetricDefinition,
-  OTEL_CALL_DURATIONS,
-  otelName,
-  SERVER_CALLS,
-} from '../src/telemetry/metric-definitions.ts'
+import type { MetricDefinition } from '../src/telemetry/define-metric.ts'
+import { CLIENT_CALLS, METRIC_GROUPS, SERVER_CALLS } from '../src/telemetry/metric-definitions.ts'
+import { OTEL_CALL_DURATIONS, otelName } from '../src/telemetry/otel-names.ts'
 import { alerts } from './alert-rules.ts'
 import { dashboard } from './dashboard.ts'
 

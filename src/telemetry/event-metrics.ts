@@ -3,8 +3,10 @@
  * calls, snapshots, renewals. An {@link EventSink} in front of the real one, so that each part
  * emits only once.
  */
+
+import type { CounterDefinition } from './define-metric.ts'
 import type { EventName, EventSink, MeshEvents } from './events.ts'
-import { type CounterDefinition, PEERS, PROCESS, SERVER } from './metric-definitions.ts'
+import { PEERS, PROCESS, SERVER } from './metric-definitions.ts'
 import type { Counter, Family, Metrics } from './metrics.ts'
 
 interface Rule<K extends EventName> {

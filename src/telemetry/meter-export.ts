@@ -7,16 +7,11 @@ import type { Call } from '../core/call.ts'
 import type { Clock, Timer } from '../core/clock.ts'
 import type { Outcome } from '../core/outcome.ts'
 import type { CallAttributes } from './call-attributes.ts'
+import type { HistogramDefinition } from './define-metric.ts'
 import { BOUNDARIES_MS } from './histogram.ts'
-import {
-  CLIENT_CALLS,
-  type HistogramDefinition,
-  METRIC_DEFINITIONS,
-  OTEL_CALL_DURATIONS,
-  otelName,
-  SERVER_CALLS,
-} from './metric-definitions.ts'
+import { CLIENT_CALLS, METRIC_DEFINITIONS, SERVER_CALLS } from './metric-definitions.ts'
 import type { DurationExporter, Labels, Reading } from './metric-reading.ts'
+import { OTEL_CALL_DURATIONS, otelName } from './otel-names.ts'
 import { contextOf, type TracingApi } from './tracing.ts'
 
 /** How soon a process without calls notices that a provider was registered, replaced or removed. */

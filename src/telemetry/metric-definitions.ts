@@ -3,49 +3,7 @@
  * dashboard and the alerts in `docs/dashboards` are made of these definitions.
  */
 
-export type MetricKind = 'counter' | 'gauge' | 'histogram'
-
-/** What names one metric and documents it. */
-export interface MetricDefinition {
-  /** As Prometheus wants it: counters end in `_total`, units are part of the name. */
-  readonly name: string
-  readonly kind: MetricKind
-  /**
-   * In UCUM, as OpenTelemetry writes it: `s`, `By`, or what is counted: `{call}`. Exporters to
-   * Prometheus would append `_ratio` for `1`.
-   */
-  readonly unit: string
-  /** In the order of their values. */
-  readonly labels: readonly string[]
-  /** Labels that some series lack. */
-  readonly optional?: readonly string[]
-  /** One line, for scrapers and for the documentation. */
-  readonly help: string
-}
-
-type Kinded<K extends MetricKind> = MetricDefinition & { readonly kind: K }
-export type CounterDefinition = Kinded<'counter'>
-export type GaugeDefinition = Kinded<'gauge'>
-export type HistogramDefinition = Kinded<'histogram'>
-
-/** Labels are written in one text, `?` after those that some series lack. */
-function define<K extends MetricKind>(kind: K, name: string, unit: string, labels: string, help: string): Kinded<K> {
-  const all = labels === '' ? [] : labels.split(' ')
-  return Object.freeze({
-    name,
-    kind,
-    unit,
-    labels: Object.freeze(all.map((label) => label.replace('?', ''))),
-    optional: Object.freeze(all.filter((label) => label.endsWith('?')).map((label) => label.slice(0, -1))),
-    help,
-  })
-}
-
-const counter = (name: string, unit: string, labels: string, help: string) =>
-  define('counter', `${name}_total`, unit, labels, help)
-const gauge = (name: string, unit: string, labels: string, help: string) => define('gauge', name, unit, labels, help)
-const seconds = (name: string, labels: string, help: string) =>
-  define('histogram', `${name}_seconds`, 's', labels, help)
+import { counter, gauge, type MetricDefinition, seconds } from './define-metric.ts'
 
 const CALL = 'service peer method route?'
 const PEER = 'service peer protocol? route?'
@@ -381,22 +339,3 @@ export const METRIC_GROUPS: Readonly<Record<string, readonly MetricDefinition[]>
 })
 
 export const METRIC_DEFINITIONS: readonly MetricDefinition[] = Object.freeze(Object.values(METRIC_GROUPS).flat())
-
-/** The histograms of calls have the names of the semantic conventions. */
-export const OTEL_CALL_DURATIONS = Object.freeze({
-  client: { http: 'http.client.request.duration', grpc: 'rpc.client.call.duration' },
-  server: { http: 'http.server.request.duration', grpc: 'rpc.server.call.duration' },
-})
-
-/**
- * The name of a metric in OpenTelemetry. Exporters to Prometheus add the suffixes again, so that it
- * is the same there.
- */
-export function otelName(name: string): string {
-  return name
-    .replace(/_(?:total|seconds)$/, '')
-    .replace(
-      /^inmesh_(client_|server_|function_|identity_|registry_|metrics_)?/,
-      (_, area = '') => `inmesh.${area.replace('_', '.')}`,
-    )
-}

@@ -2,8 +2,8 @@
 import type { Call } from '../core/call.ts'
 import type { Outcome } from '../core/outcome.ts'
 import type { CallAttributes } from './call-attributes.ts'
+import type { CounterDefinition, GaugeDefinition, HistogramDefinition } from './define-metric.ts'
 import type { Histogram } from './histogram.ts'
-import type { CounterDefinition, GaugeDefinition, HistogramDefinition } from './metric-definitions.ts'
 
 export type Labels = Readonly<Record<string, string>>
 

@@ -2,14 +2,10 @@
  * Counters, histograms and gauges of one mesh, formatted as Prometheus text on demand. The series
  * of a metric are bounded, because callers choose some label values.
  */
+
+import type { CounterDefinition, GaugeDefinition, HistogramDefinition, MetricDefinition } from './define-metric.ts'
 import { Histogram } from './histogram.ts'
-import {
-  type CounterDefinition,
-  type GaugeDefinition,
-  type HistogramDefinition,
-  type MetricDefinition,
-  OWN,
-} from './metric-definitions.ts'
+import { OWN } from './metric-definitions.ts'
 import type { DurationExporter, Reading, Sample } from './metric-reading.ts'
 import { formatOpenMetrics } from './openmetrics.ts'
 import { formatText, LABEL_NAME, METRIC_NAME } from './prometheus.ts'

@@ -2,9 +2,10 @@
  * Formats metrics as OpenMetrics 1.0 text, which adds units and exemplars to that of Prometheus
  * (https://github.com/prometheus/OpenMetrics/blob/main/specification/OpenMetrics.md).
  */
+
+import type { MetricDefinition } from './define-metric.ts'
 import type { Exemplar } from './exemplars.ts'
 import { BOUNDARIES_MS, type Histogram } from './histogram.ts'
-import type { MetricDefinition } from './metric-definitions.ts'
 import type { Labels, Reading } from './metric-reading.ts'
 import { escapeLabel, formatLabels, formatValue } from './prometheus.ts'
 

@@ -3,9 +3,10 @@
  * its own. Several meshes may share one registry: the label `service` tells them apart.
  */
 import { OptionsError, show } from '../options/fields.ts'
+import type { MetricDefinition } from './define-metric.ts'
 import type { Exemplar } from './exemplars.ts'
 import { BOUNDARIES_MS, type Histogram } from './histogram.ts'
-import { METRIC_DEFINITIONS, type MetricDefinition } from './metric-definitions.ts'
+import { METRIC_DEFINITIONS } from './metric-definitions.ts'
 import type { Labels } from './metric-reading.ts'
 import type { Metrics } from './metrics.ts'
 

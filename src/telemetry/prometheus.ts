@@ -1,6 +1,7 @@
 /** Formats metrics as Prometheus text (exposition format 0.0.4). */
+
+import type { MetricDefinition } from './define-metric.ts'
 import { BOUNDARIES_MS, type Histogram } from './histogram.ts'
-import type { MetricDefinition } from './metric-definitions.ts'
 import type { Labels, Reading } from './metric-reading.ts'
 
 /** The `content-type` of a response with metrics. */

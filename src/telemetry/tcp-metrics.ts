@@ -3,8 +3,9 @@
  * application, counted while the connection is open.
  */
 import { UNKNOWN_PEER } from './call-metrics.ts'
+import type { HistogramDefinition } from './define-metric.ts'
 import type { Histogram } from './histogram.ts'
-import { CLIENT_TCP, type HistogramDefinition, SERVER_TCP } from './metric-definitions.ts'
+import { CLIENT_TCP, SERVER_TCP } from './metric-definitions.ts'
 import type { Counter, Family, Metrics } from './metrics.ts'
 
 /** The series of one peer. */

@@ -12,8 +12,9 @@ import { EventMetrics } from '../../src/telemetry/event-metrics.ts'
 import { NO_EVENTS } from '../../src/telemetry/events.ts'
 import { meterFunctions } from '../../src/telemetry/function-metrics.ts'
 import { MeterExport } from '../../src/telemetry/meter-export.ts'
-import { METRIC_DEFINITIONS, OTEL_CALL_DURATIONS, otelName } from '../../src/telemetry/metric-definitions.ts'
+import { METRIC_DEFINITIONS } from '../../src/telemetry/metric-definitions.ts'
 import { Metrics } from '../../src/telemetry/metrics.ts'
+import { OTEL_CALL_DURATIONS, otelName } from '../../src/telemetry/otel-names.ts'
 import { FakeClock } from '../../src/testing/fake-clock.ts'
 
 class Reader extends MetricReader {

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import type { MetricKind } from '../../src/telemetry/metric-definitions.ts'
+import type { MetricKind } from '../../src/telemetry/define-metric.ts'
 import { Metrics, MOST_SERIES, OVERFLOW } from '../../src/telemetry/metrics.ts'
 import { parseMetrics, sampleOf } from './parse-metrics.ts'
 

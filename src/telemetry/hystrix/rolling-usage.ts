@@ -2,8 +2,10 @@
  * What was called within the last 10 s: differences between samples of the counters, which are
  * taken only while a stream is open.
  */
+
+import type { MetricDefinition } from '../define-metric.ts'
 import { Histogram } from '../histogram.ts'
-import { CLIENT_CALLS, FUNCTIONS, type MetricDefinition } from '../metric-definitions.ts'
+import { CLIENT_CALLS, FUNCTIONS } from '../metric-definitions.ts'
 import type { Metrics } from '../metrics.ts'
 
 /** Hystrix's rolling window, in samples of one second. */
