@@ -313,6 +313,17 @@ export const PROCESS = {
   events: counter('inmesh_events', '{event}', 'service event', 'Events of this process, by name.'),
 }
 
+/** Of the access log. */
+export const ACCESS_LOG = {
+  lines: counter('inmesh_access_log_lines', '{line}', 'service', 'Lines of the access log that the logger took.'),
+  dropped: counter(
+    'inmesh_access_log_dropped',
+    '{line}',
+    'service reason',
+    'Lines that the logger did not get: `queue-full`, it is slower than they come; `logger-failed`, it threw or its promise rejected; `closed`, the mesh had closed.',
+  ),
+}
+
 /** Of the metrics themselves. */
 export const OWN = {
   overflow: counter(
@@ -332,6 +343,7 @@ export const METRIC_GROUPS: Readonly<Record<string, readonly MetricDefinition[]>
     ...Object.values(SERVER),
     ...Object.values(CLIENT_TCP),
     ...Object.values(SERVER_TCP),
+    ...Object.values(ACCESS_LOG),
   ],
   peers: [...Object.values(PEERS), ...Object.values(MIRRORS)],
   functions: Object.values(FUNCTIONS),

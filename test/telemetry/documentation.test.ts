@@ -33,6 +33,7 @@ async function scrape(): Promise<ReturnType<typeof parseMetrics>> {
       stateDir: 'memory',
       handleSignals: false,
       drainNotice: 0,
+      accessLog: { log: () => {} },
     })
     return parseMetrics(mesh.metrics())
   } finally {

@@ -4,6 +4,7 @@
  * with is dropped and counted.
  */
 import { AsyncLocalStorage } from 'node:async_hooks'
+import { ACCESS_LOG } from '../metric-definitions.ts'
 import type { Counter, Metrics } from '../metrics.ts'
 
 /** The attributes of a call by their names. */
@@ -53,13 +54,8 @@ export class LineWriter {
 
   constructor(target: AccessLogTarget, metrics: Metrics, service: string) {
     this.#target = target
-    this.#written = metrics
-      .counter('inmesh_access_log_lines_total', 'Lines that the access log gave to the logger.', ['service'])
-      .series(service)
-    const dropped = metrics.counter('inmesh_access_log_dropped_total', 'Lines that were dropped, and why.', [
-      'service',
-      'reason',
-    ])
+    this.#written = metrics.counter(ACCESS_LOG.lines).series(service)
+    const dropped = metrics.counter(ACCESS_LOG.dropped)
     this.#dropped = (reason) => {
       dropped.series(service, reason).value += 1
     }
