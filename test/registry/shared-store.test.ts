@@ -8,7 +8,7 @@ import { startRegistryOn } from '../../src/registry/registry.ts'
 import { MemoryStorage } from '../../src/registry/storage/memory.ts'
 import { SqliteStorage } from '../../src/registry/storage/sqlite.ts'
 import type { Storage } from '../../src/registry/storage/storage.ts'
-import { request } from '../rigs/registry-session.ts'
+import { join as joinAs, request } from '../rigs/registry-session.ts'
 import { StorageView } from '../rigs/storage-view.ts'
 
 let shared: Storage
@@ -46,6 +46,15 @@ test('have one root, and see at once what another wrote; closing one leaves the 
   const { json } = await request(second.registry, 'GET', '/v1/policies/s0')
   expect(json).toMatchObject({ version: 1 })
   await second.registry.applyPolicies(policies(1, '4s'))
+})
+
+test('take a join token that another has just issued, before they hear of it', async () => {
+  const first = await start('first')
+  const second = await start('second')
+  second.view.lag()
+  const token = await first.registry.createJoinToken({ service: 'a' })
+  await joinAs(second.registry, 'a', token)
+  await expect(joinAs(second.registry, 'a', 'unknown')).rejects.toThrow('token-unknown')
 })
 
 test('apply 300 policies in one transaction each, one registry after the other', async () => {

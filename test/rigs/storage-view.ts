@@ -25,10 +25,11 @@ export class StorageView implements Storage {
   readonly #held = new Set<Held>()
   readonly #stops = new Set<() => void>()
   readonly #listeners = new Set<(status: StorageStatus) => void>()
-  /** Batches that arrive while it is cut off. */
-  #missed: (() => void)[] = []
+  /** Batches that arrive while it is cut off or lags. */
+  readonly #missed: (() => void)[] = []
   #revision: number | undefined
   #cut: string | undefined
+  #lags = false
   #closed = false
 
   constructor(shared: Storage) {
@@ -37,7 +38,9 @@ export class StorageView implements Storage {
 
   async transact(compares: readonly Compare[], operations: readonly Operation[]): Promise<TransactionResult> {
     this.#check()
-    return await this.#shared.transact(compares, operations)
+    const result = await this.#shared.transact(compares, operations)
+    this.#catchUp()
+    return result
   }
 
   async list(prefix: string): ReturnType<Storage['list']> {
@@ -53,7 +56,7 @@ export class StorageView implements Storage {
   async watch(prefix: string, afterRevision: number, listener: (batch: Batch) => void): Promise<() => void> {
     this.#check()
     const stop = await this.#shared.watch(prefix, afterRevision, (batch) => {
-      if (this.#cut === undefined) listener(batch)
+      if (this.#cut === undefined && !this.#lags) listener(batch)
       else this.#missed.push(() => this.#stops.has(stopOnce) && listener(batch))
     })
     const stopOnce = (): void => {
@@ -112,10 +115,13 @@ export class StorageView implements Storage {
 
   reconnect(): void {
     this.#cut = undefined
-    const missed = this.#missed
-    this.#missed = []
-    for (const deliver of missed) deliver()
+    this.#catchUp()
     this.#tell()
+  }
+
+  /** Batches wait until its next transaction, as late as a store may deliver them. */
+  lag(): void {
+    this.#lags = true
   }
 
   /** The shared store stays open. */
@@ -125,6 +131,11 @@ export class StorageView implements Storage {
     for (const stop of [...this.#stops]) stop()
     this.#listeners.clear()
     await this.expire()
+  }
+
+  #catchUp(): void {
+    this.#lags = false
+    for (const deliver of this.#missed.splice(0)) deliver()
   }
 
   #hold(release: () => Promise<void>): { lost: Promise<void>; lose: () => void; end: () => Promise<void> } {

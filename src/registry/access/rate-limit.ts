@@ -36,6 +36,11 @@ export class RateLimit {
     return true
   }
 
+  /** Whether {@link take} would take one now. */
+  has(source = ''): boolean {
+    return this.#refilled(source).level >= 1
+  }
+
   /** Takes one, or returns false. */
   take(source = ''): boolean {
     const bucket = this.#refilled(source)

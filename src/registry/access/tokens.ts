@@ -80,6 +80,16 @@ export class JoinTokens {
     if (operations.length > 0) await this.#state.write(operations)
   }
 
+  isKnown(text: string): boolean {
+    return this.#state.tokens.has(this.#hashOf(text))
+  }
+
+  /** Resolves when a token that another registry has just issued is known here. */
+  async catchUp(text: string): Promise<void> {
+    // By then watchers know what keeps a transaction from being made.
+    await this.#state.write([], [{ key: KEYS.token(this.#hashOf(text)), revision: 0 }])
+  }
+
   /**
    * Throws unless the token has a use left for `service`, or `keyOf()` has taken one; takes none.
    */

@@ -44,6 +44,11 @@ export async function join(context: ApiContext, { request, response, caller }: A
     // Before everything that costs: a valid token pays with its uses, and no stranger takes a place
     // in the queue.
     const keyOf = (): KeyObject => authority.readRequest(body.csr)
+    // A registry that shares its store may hear of a token a moment after the one that issued it.
+    // A source that guesses too often does not make it ask.
+    if (body.token !== undefined && fleet.size > 1 && !tokens.isKnown(body.token) && joins.has(group)) {
+      await tokens.catchUp(body.token)
+    }
     checkToken(tokens, body.token, service, keyOf, dev)
     const spiffeId = serviceId(authority.trustDomain, service)
     denials.check(spiffeId)

@@ -4,7 +4,7 @@
  */
 import { readFileSync } from 'node:fs'
 import { join as joinPath } from 'node:path'
-import { expect, vi } from 'vitest'
+import { expect } from 'vitest'
 import { EtcdCluster, type EtcdOptions } from '../../rigs/etcd.ts'
 import { freePorts } from '../../rigs/etcd-node.ts'
 import { type Answer, join, request } from '../../rigs/registry-session.ts'
@@ -212,9 +212,7 @@ export class ControlPlane {
     const { roots } = await this.api.call<{ roots: string[] }>('GET', '/v1/bundle')
     const doors = this.urls.map((url): Door => ({ url, roots, dev: false, adminToken: this.#adminToken }))
     this.#door = doors[0]!
-    const token = await this.joinToken(CHURN)
-    // Another registry may have made it, of which this one hears a moment later.
-    const credentials = await vi.waitFor(() => join(this.#door as never, CHURN, token), { timeout: 5_000 })
+    const credentials = await join(this.#door as never, CHURN, await this.joinToken(CHURN))
     this.writer = new Writer(this.api)
     this.rig.onClose(() => this.writer.stop())
     this.churn = new Churn(doors, CHURN, credentials)
