@@ -1,5 +1,4 @@
 /** The attributes of one series of calls in OpenTelemetry metrics, made once for each status. */
-import type { Attributes } from '@opentelemetry/api'
 import type { Call } from '../core/call.ts'
 import type { Outcome } from '../core/outcome.ts'
 import { GRPC_STATUS } from '../core/status.ts'
@@ -8,6 +7,9 @@ import * as names from './semantic-conventions.ts'
 /** Peers choose statuses; what comes later is made for each call. */
 const MOST_KEPT = 64
 const STATUS_NAMES = Object.keys(GRPC_STATUS)
+
+/** Attributes of the OpenTelemetry API, which is an optional peer: public types lead here. */
+type Attributes = Record<string, string | number>
 
 /** The values of the labels; without a route, the last is empty. */
 type Identity = readonly [service: string, peer: string, method: string, route: string]
