@@ -3,7 +3,7 @@
  * released one.
  */
 import { once } from 'node:events'
-import { type AddressInfo, connect, createServer } from 'node:net'
+import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net'
 import { afterEach } from 'vitest'
 
 const held: (() => void)[] = []
@@ -19,12 +19,39 @@ afterEach(() => {
 export async function deadPort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1')
   await once(server, 'listening')
-  const holder = connect((server.address() as AddressInfo).port, '127.0.0.1')
-  const [[other]] = await Promise.all([once(server, 'connection'), once(holder, 'connect')])
-  held.push(() => {
-    holder.destroy()
-    other.destroy()
-    server.close()
-  })
-  return holder.localPort!
+  for (;;) {
+    const holder = await connectedFrom(await freePort(), server)
+    if (holder === undefined) continue
+    held.push(() => {
+      holder.destroy()
+      server.close()
+    })
+    return holder.localPort!
+  }
+}
+
+/**
+ * A port for servers. Linux gives clients ports of the other parity first: one that connects to a
+ * port of its kind may get the same, and is then connected with itself.
+ */
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  server.close()
+  await once(server, 'close')
+  return port
+}
+
+/** `undefined`: another process has taken the port. */
+async function connectedFrom(localPort: number, server: Server): Promise<Socket | undefined> {
+  const { port } = server.address() as AddressInfo
+  const holder = connect({ port, host: '127.0.0.1', localPort })
+  server.once('connection', (other) => held.push(() => other.destroy()))
+  try {
+    await once(holder, 'connect')
+    return holder
+  } catch {
+    return undefined
+  }
 }
