@@ -5,7 +5,7 @@
 import { type ErrorCode, MeshError, messageOf } from '../core/errors.ts'
 import type { Outcome } from '../core/outcome.ts'
 import type { Protocol } from '../core/protocol.ts'
-import { GRPC_STATUS } from '../core/status.ts'
+import { grpcStatusName } from '../core/status.ts'
 import type { ClientCall } from './call.ts'
 
 const WHY: Partial<Record<ErrorCode, string>> = {
@@ -30,8 +30,6 @@ const WHY: Partial<Record<ErrorCode, string>> = {
   'server-error': 'it failed',
   closed: 'the mesh is closed',
 }
-
-const STATUS_NAMES = new Map<number, string>(Object.entries(GRPC_STATUS).map(([name, status]) => [status, name]))
 
 /**
  * The error for a call that ended with `outcome`. Names what was called, why it failed, how often
@@ -81,5 +79,5 @@ function placeOf({ kind, routed }: ClientCall): string {
 
 /** gRPC's by name. A gRPC call may also have ended with the HTTP status of a proxy: a number. */
 function statusText(protocol: Protocol, status: number): string | number {
-  return (protocol === 'grpc' ? STATUS_NAMES.get(status) : undefined) ?? status
+  return protocol === 'grpc' ? grpcStatusName(status) : status
 }

@@ -59,6 +59,13 @@ export const GRPC_STATUS = Object.freeze({
   UNAUTHENTICATED: 16,
 } satisfies Record<GrpcStatusName | 'OK', number>)
 
+const NAMES = Object.keys(GRPC_STATUS)
+
+/** The name of a status; of one that gRPC does not have, its number. */
+export function grpcStatusName(status: number): string {
+  return NAMES[status] ?? String(status)
+}
+
 /** The name of a status of gRPC other than OK. */
 export type GrpcStatusName =
   | 'CANCELLED'

@@ -1,12 +1,11 @@
 /** The attributes of one series of calls in OpenTelemetry metrics, made once for each status. */
 import type { Call } from '../core/call.ts'
 import type { Outcome } from '../core/outcome.ts'
-import { GRPC_STATUS } from '../core/status.ts'
+import { grpcStatusName } from '../core/status.ts'
 import * as names from './semantic-conventions.ts'
 
 /** Peers choose statuses; what comes later is made for each call. */
 const MOST_KEPT = 64
-const STATUS_NAMES = Object.keys(GRPC_STATUS)
 
 /** Attributes of the OpenTelemetry API, which is an optional peer: public types lead here. */
 type Attributes = Record<string, string | number>
@@ -49,8 +48,8 @@ export class CallAttributes {
   #rpc(reason: number | string, isGood: boolean): Attributes {
     const attributes = this.#peer()
     attributes[names.RPC_SYSTEM_NAME] = 'grpc'
-    attributes[names.RPC_METHOD] = this.#identity[2].replace(/^\//, '')
-    const status = typeof reason === 'number' ? (STATUS_NAMES[reason] ?? String(reason)) : undefined
+    attributes[names.RPC_METHOD] = names.rpcMethod(this.#identity[2])
+    const status = typeof reason === 'number' ? grpcStatusName(reason) : undefined
     if (status !== undefined) attributes[names.RPC_STATUS_CODE] = status
     if (!isGood) attributes[names.ERROR_TYPE] = status ?? String(reason)
     return attributes

@@ -38,3 +38,8 @@ export const SERVICE_NAME = 'service.name'
 export const SERVICE_PEER_NAME = 'service.peer.name'
 /** Ours: the route of the service's document that was chosen. */
 export const ROUTE = 'inmesh.route'
+
+/** The value of `rpc.method`, `shop.Inventory/Get`: the path of a gRPC call without its slash. */
+export function rpcMethod(path: string): string {
+  return path.startsWith('/') ? path.slice(1) : path
+}

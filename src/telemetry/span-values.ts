@@ -3,8 +3,10 @@ import type { Attributes, Span, SpanContext } from '@opentelemetry/api'
 import type { Attempt } from '../core/attempt.ts'
 import type { Call } from '../core/call.ts'
 import type { Outcome } from '../core/outcome.ts'
+import { grpcStatusName } from '../core/status.ts'
 import type { TraceContext } from '../core/trace-context.ts'
 import { methodClass, OTHER_METHOD } from './call-metrics.ts'
+import { errorType } from './error-type.ts'
 import { networkProtocol } from './network-protocol.ts'
 import * as names from './semantic-conventions.ts'
 
@@ -15,7 +17,7 @@ export function retryAttributes(attempt: Attempt, outcome: Outcome, waitMs: numb
   return {
     [names.HTTP_REQUEST_RESEND_COUNT]: attempt.number + 1,
     [names.RETRY_DELAY]: waitMs / 1_000,
-    [names.ERROR_TYPE]: status === undefined ? (outcome.code ?? outcome.verdict) : String(status),
+    [names.ERROR_TYPE]: errorType(attempt.call, outcome, status),
   }
 }
 
@@ -39,12 +41,16 @@ export function fromSpanContext(context: SpanContext): TraceContext {
   }
 }
 
-/** The conventions require `HTTP` for unknown methods. */
+/** Of unknown methods what the conventions require: `HTTP`, or the system of the RPC. */
 export function spanName(call: Call): string {
+  const isGrpc = call.kind.protocol === 'grpc'
   const method = methodClass(call)
-  return method === OTHER_METHOD ? 'HTTP' : method
+  if (method === OTHER_METHOD) return isGrpc ? 'grpc' : 'HTTP'
+  return isGrpc ? names.rpcMethod(method) : method
 }
 
-export function statusName(call: Call): string {
-  return call.kind.protocol === 'grpc' ? names.RPC_STATUS_CODE : names.HTTP_RESPONSE_STATUS_CODE
+export function setStatus(span: Span, call: Call, status: number | undefined): void {
+  if (status === undefined) return
+  if (call.kind.protocol === 'grpc') span.setAttribute(names.RPC_STATUS_CODE, grpcStatusName(status))
+  else span.setAttribute(names.HTTP_RESPONSE_STATUS_CODE, status)
 }

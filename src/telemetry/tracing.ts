@@ -10,15 +10,17 @@ import type { Call } from '../core/call.ts'
 import type { Outcome } from '../core/outcome.ts'
 import type { TraceContext } from '../core/trace-context.ts'
 import { methodClass, type Side } from './call-metrics.ts'
+import { errorType } from './error-type.ts'
+import { spanOfGrpcCall, spanOfRequest } from './instrumented-spans.ts'
 import * as names from './semantic-conventions.ts'
 import {
   fromSpanContext,
   isSampled,
   retryAttributes,
   SAMPLED,
+  setStatus,
   setTransport,
   spanName,
-  statusName,
 } from './span-values.ts'
 
 export type TracingApi = typeof import('@opentelemetry/api')
@@ -34,9 +36,6 @@ export async function loadTracingApi(): Promise<TracingApi | undefined> {
     return undefined
   }
 }
-
-/** What the SDK's spans have beside the API. */
-type SdkSpan = Span & { readonly kind?: SpanKind; readonly parentSpanContext?: SpanContext }
 
 /** A call whose span is recorded. */
 class Recorded {
@@ -90,9 +89,9 @@ export class Tracing {
         call.trace ??= call.parent?.trace
         return
       }
-      const foreign = this.#client ? undefined : this.#instrumented(call.trace)
+      const foreign = this.#client ? spanOfGrpcCall(this.#api, call) : spanOfRequest(this.#api, call.trace)
       if (foreign !== undefined) {
-        foreign.setAttributes(this.#callAttributes(call))
+        foreign.setAttributes(this.#callAttributes(call, true))
         call.trace = fromSpanContext(foreign.spanContext())
         call.observed = new Recorded(foreign, parent, true)
         return
@@ -115,7 +114,7 @@ export class Tracing {
     const recorded = call.observed
     if (!(recorded instanceof Recorded)) return
     try {
-      recorded.span.setAttributes(this.#callAttributes(call))
+      recorded.span.setAttributes(this.#callAttributes(call, recorded.isForeign))
     } catch {
       // As above.
     }
@@ -146,15 +145,15 @@ export class Tracing {
     if (!(recorded instanceof Recorded)) return
     try {
       const status = attempt.status || outcome.status
-      if (status !== undefined) recorded.span.setAttribute(statusName(attempt.call), status)
+      if (!recorded.isForeign || !this.#client) setStatus(recorded.span, attempt.call, status)
       if (!this.#client) setTransport(recorded.span, attempt)
       if (waitMs >= 0) recorded.span.addEvent(names.RETRY_EVENT, retryAttributes(attempt, outcome, waitMs))
       const span = attempt.observed as Span | undefined
       if (span === undefined) return
       setTransport(span, attempt)
       attempt.observed = undefined
-      if (status !== undefined) span.setAttribute(statusName(attempt.call), status)
-      this.#end(span, outcome, status)
+      setStatus(span, attempt.call, status)
+      this.#end(span, attempt.call, outcome, status)
     } catch {
       // As above.
     }
@@ -164,11 +163,13 @@ export class Tracing {
     const recorded = call.observed
     if (!(recorded instanceof Recorded)) return
     try {
-      if (call.attempts > 1) recorded.span.setAttribute(names.HTTP_REQUEST_RESEND_COUNT, call.attempts - 1)
+      const { span, isForeign } = recorded
+      if (isForeign && !span.isRecording()) return
+      if (call.attempts > 1) span.setAttribute(names.HTTP_REQUEST_RESEND_COUNT, call.attempts - 1)
       // A refused call had no attempt to record it.
-      if (outcome.status !== undefined) recorded.span.setAttribute(statusName(call), outcome.status)
-      if (recorded.isForeign) this.#endForeign(recorded.span, outcome)
-      else this.#end(recorded.span, outcome, outcome.status)
+      if (!isForeign || !this.#client) setStatus(span, call, outcome.status)
+      if (isForeign) this.#endForeign(span, outcome)
+      else this.#end(span, call, outcome, outcome.status)
     } catch {
       // As above.
     }
@@ -196,9 +197,9 @@ export class Tracing {
     if (span === undefined) return
     try {
       const status = mirror.status || outcome.status
-      if (status !== undefined) span.setAttribute(statusName(mirror.call), status)
+      setStatus(span, mirror.call, status)
       setTransport(span, mirror)
-      this.#end(span, outcome, status)
+      this.#end(span, mirror.call, outcome, status)
     } catch {
       // As above.
     }
@@ -254,16 +255,6 @@ export class Tracing {
     return this.#remote(inbound?.trace)
   }
 
-  /**
-   * The span of this request that an instrumentation of node:http has made: a server's span, and
-   * the child of the caller's. One is enough.
-   */
-  #instrumented(caller: TraceContext | undefined): Span | undefined {
-    const active = this.#api.trace.getActiveSpan() as SdkSpan | undefined
-    if (!active?.isRecording() || active.kind !== this.#api.SpanKind.SERVER) return undefined
-    return active.parentSpanContext?.spanId === caller?.spanId ? active : undefined
-  }
-
   /** The caller's span, or a child of it made by an instrumentation of node:http. */
   #serverParent(call: Call): Context | undefined {
     const active = this.#api.trace.getActiveSpan()
@@ -289,13 +280,14 @@ export class Tracing {
     return this.#client ? SpanKind.CLIENT : SpanKind.SERVER
   }
 
-  #callAttributes(call: Call): Attributes {
+  #callAttributes(call: Call, isForeign = false): Attributes {
     const attributes: Attributes = {}
     const { method, protocol, service } = call.kind
     if (protocol === 'http') attributes[names.HTTP_REQUEST_METHOD] = methodClass(call)
-    if (protocol === 'grpc') {
+    // instrumentation-grpc has them by older conventions.
+    if (protocol === 'grpc' && !isForeign) {
       attributes[names.RPC_SYSTEM_NAME] = 'grpc'
-      attributes[names.RPC_METHOD] = method
+      attributes[names.RPC_METHOD] = names.rpcMethod(method)
     }
     if (call.routed !== undefined && call.routed.name !== '') attributes[names.ROUTE] = call.routed.name
     const peer = this.#client ? service : call.peer
@@ -322,9 +314,9 @@ export class Tracing {
   }
 
   /** A cancelled call is no error: our side no longer needed it. */
-  #end(span: Span, outcome: Outcome, status: number | undefined): void {
+  #end(span: Span, call: Call, outcome: Outcome, status: number | undefined): void {
     if (outcome.verdict !== 'success') {
-      span.setAttribute(names.ERROR_TYPE, status === undefined ? (outcome.code ?? outcome.verdict) : String(status))
+      span.setAttribute(names.ERROR_TYPE, errorType(call, outcome, status))
       if (outcome.verdict !== 'cancelled') span.setStatus({ code: this.#api.SpanStatusCode.ERROR })
     }
     span.end()

@@ -263,6 +263,48 @@ describe('with an SDK', () => {
     })
   })
 
+  it('adopts the span that an instrumentation of gRPC clients has made for a call, and for no other', () => {
+    const exporter = register()
+    const { client, startClient } = setUp()
+    const path = '/shop.Inventory/Watch'
+    const kind: CallKind = { ...KIND, method: path, protocol: 'grpc', streaming: true }
+    const instrumented = api.trace.getTracer('grpc').startSpan('grpc.shop.Inventory/Watch', { kind: 2 })
+    api.context.with(api.trace.setSpan(api.context.active(), instrumented), () => {
+      const call = startClient(undefined, kind)
+      expect(call.trace!.spanId).toBe(instrumented.spanContext().spanId)
+      // In its listeners, where that span is still active.
+      const within = startClient(undefined, kind)
+      const other = startClient(undefined, { ...kind, method: '/shop.Inventory/Get' })
+      for (const one of [within, other, call]) client.callEnded(one, SUCCESS)
+    })
+    expect(instrumented.isRecording()).toBe(true)
+    const spans = exporter.getFinishedSpans()
+    expect(spans.map(({ name }) => name)).toEqual(['shop.Inventory/Watch', 'shop.Inventory/Get'])
+    for (const span of spans) expect(span.parentSpanContext?.spanId).toBe(instrumented.spanContext().spanId)
+    instrumented.end()
+    expect(exporter.getFinishedSpans()[2]!.attributes).toEqual({ 'service.peer.name': 'inventory' })
+  })
+
+  it('names gRPC methods, statuses and errors by the semantic conventions', () => {
+    const exporter = register()
+    const { startClient, attempt } = setUp()
+    const kind: CallKind = { ...KIND, method: '/shop.Inventory/Get', protocol: 'grpc' }
+    attempt(startClient(undefined, kind), outcome('failure', 'overloaded', undefined, 14), 14)
+    attempt(startClient(undefined, { ...kind, method: '_OTHER' }), SUCCESS, 0)
+    const spans = exporter.getFinishedSpans()
+    expect(spans.map(({ name }) => name)).toEqual([
+      ...['shop.Inventory/Get', 'shop.Inventory/Get'],
+      ...['grpc', 'grpc'],
+    ])
+    for (const { attributes } of spans.slice(0, 2)) {
+      expect(attributes).toMatchObject({
+        ...{ 'rpc.system.name': 'grpc', 'rpc.method': 'shop.Inventory/Get' },
+        ...{ 'rpc.status_code': 'UNAVAILABLE', 'error.type': 'UNAVAILABLE' },
+      })
+    }
+    expect(spans[2]!.attributes).toMatchObject({ 'rpc.method': '_OTHER' })
+  })
+
   it('has an event for each retry, and a link from a hedge to the attempt that was late', () => {
     const exporter = register()
     const { client, startClient, attempt } = setUp()

@@ -25,13 +25,16 @@ const guarded = new WeakSet<Handler>()
 export function guardHandler(handler: Handler, ownerOf: (call: unknown) => HandlerOwner | undefined): void {
   if (guarded.has(handler)) return
   guarded.add(handler)
-  const { func, type } = handler
+  const { type } = handler
+  const instrumented = handler.func
+  const uninstrumented = withoutSpan(instrumented)
   const streams = type === 'serverStream' || type === 'bidi'
   handler.func = function (this: unknown, ...given: unknown[]) {
     const [call, answer] = given as [EventEmitter, ((...given: unknown[]) => void) | undefined]
     const intercepted = interceptedCallOf(call)
     const owner = ownerOf(intercepted)
-    if (owner === undefined) return func.apply(this, given)
+    if (owner === undefined) return instrumented.apply(this, given)
+    const func = owner.observed === undefined ? instrumented : uninstrumented
     owner.attachHandler(intercepted)
     guardEmitter(call, owner)
     if (type !== 'unary') guardStream(call as Duplex, owner, streams)
@@ -40,6 +43,18 @@ export function guardHandler(handler: Handler, ownerOf: (call: unknown) => Handl
     runUserCode(owner, work)
     return undefined
   }
+}
+
+/** By the marks that instrumentations leave on what they wrap. */
+type Wrapped = Handler['func'] & { readonly __original?: Handler['func'] }
+
+/**
+ * The handler below instrumentation-grpc, which would make a second span of the request. Its
+ * wrapper is called `func`, and finds the caller's trace only in the metadata.
+ */
+function withoutSpan(func: Wrapped): Handler['func'] {
+  const { __original } = func
+  return func.name === 'func' && typeof __original === 'function' ? withoutSpan(__original) : func
 }
 
 function guardStream(stream: Duplex, owner: HandlerOwner, answers: boolean): void {
