@@ -2,8 +2,14 @@
 
 export const UNKNOWN = '–'
 
+/** The same for all readers: `2026-11-29 23:05:10`, in their time zone. */
+const CLOCK = new Intl.DateTimeFormat('en-GB', { hour: '2-digit', minute: '2-digit', second: '2-digit' })
+const DAY = new Intl.DateTimeFormat('sv-SE', { year: 'numeric', month: '2-digit', day: '2-digit' })
+
 export function rate(perSecond: number | null): string {
-  return perSecond === null ? UNKNOWN : `${significant(perSecond)}/s`
+  if (perSecond === null) return UNKNOWN
+  if (perSecond > 0 && perSecond < 0.01) return '<0.01/s'
+  return perSecond < 10_000 ? `${significant(perSecond)}/s` : `${significant(perSecond / 1_000)}k/s`
 }
 
 export function percent(share: number | null): string {
@@ -24,11 +30,11 @@ export function count(value: number | null): string {
 }
 
 export function clockTime(at: number): string {
-  return new Date(at).toLocaleTimeString(undefined, { hour: '2-digit', minute: '2-digit', second: '2-digit' })
+  return CLOCK.format(at)
 }
 
 export function dateTime(at: number): string {
-  return new Date(at).toLocaleString()
+  return `${DAY.format(at)} ${CLOCK.format(at)}`
 }
 
 /** `3 d`, `2 h`, `5 min`, `12 s`. */

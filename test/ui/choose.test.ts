@@ -67,13 +67,38 @@ describe('the layout', () => {
     const { nodes, edges } = choose(LARGE, '', '')
     const layout = layoutOf(namesOf({ nodes }), edges)
     const places = namesOf({ nodes }).map((service) => layout.nodes.get(service)!)
+    const { width, height } = NODE[layout.density]
     for (const [i, one] of places.entries()) {
       for (const other of places.slice(i + 1)) {
-        const isApart = Math.abs(one.x - other.x) >= NODE.width || Math.abs(one.y - other.y) >= NODE.height
+        const isApart = Math.abs(one.x - other.x) >= width || Math.abs(one.y - other.y) >= height
         expect(isApart).toBe(true)
       }
     }
-    for (const { from, to } of edges) expect(layout.edges.get(edgeKey(from, to))!.length).toBeGreaterThan(1)
+    for (const { from, to } of edges) expect(layout.edges.get(edgeKey(from, to))!.points.length).toBeGreaterThan(1)
+  })
+
+  it('of few services is roomy: each line is straight below its figures, and no two begin in one place', () => {
+    const edges = [edge('a', 'b'), edge('a', 'c'), edge('b', 'd'), edge('c', 'd'), edge('d', 'a')]
+    const layout = layoutOf(['a', 'b', 'c', 'd'], edges)
+    expect(layout.density).toBe('roomy')
+    const courses = [...layout.edges.values()]
+    for (const { points, label } of courses) {
+      const level = points.filter(({ y }) => y === label.y).map(({ x }) => x)
+      expect(Math.min(...level)).toBeLessThan(label.x)
+      expect(Math.max(...level)).toBeGreaterThan(label.x)
+    }
+    const ends = courses.flatMap(({ points }) => [points[0]!, points.at(-1)!].map(({ x, y }) => `${x} ${y}`))
+    expect(new Set(ends).size).toBe(2 * edges.length)
+    for (const { from, to } of edges) {
+      const { points } = layout.edges.get(edgeKey(from, to))!
+      const [start, end] = [layout.nodes.get(from)!, layout.nodes.get(to)!]
+      expect(Math.abs(points[0]!.x - start.x)).toBe(NODE.roomy.width / 2)
+      expect(Math.abs(points.at(-1)!.x - end.x)).toBe(NODE.roomy.width / 2)
+    }
+  })
+
+  it('of 40 services is dense', () => {
+    expect(layoutOf(MANY.slice(0, 40), [edge('service-1', 'service-2')]).density).toBe('dense')
   })
 
   it('bears services that call themselves, each other, or none', () => {

@@ -1,7 +1,7 @@
 /** Figures, findings and differences as the page shows them. */
 import { describe, expect, it } from 'vitest'
+import { changesBetween } from '../../src/ui/document/diff.ts'
 import { latency, percent, rate, shares, span, UNKNOWN, until } from '../../src/ui/format.ts'
-import { changesBetween } from '../../src/ui/service/diff.ts'
 
 describe('a figure', () => {
   it('that is not known is a dash, and never 0', () => {

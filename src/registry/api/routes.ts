@@ -28,6 +28,7 @@ import { readJson, sendJson, sendText } from './request.ts'
 import { answerTap, tap } from './tap.ts'
 import { createToken } from './tokens.ts'
 import { sendEvents, sendGraph, sendInstances, sendRoutes, sendSeries, sendServices, streamGraph } from './traffic.ts'
+import { sendCertificates } from './traffic-certificates.ts'
 import { answerRegistry } from './traffic-local.ts'
 import { splitService, switchService } from './weights.ts'
 
@@ -159,6 +160,7 @@ export const ROUTES: readonly ApiRoute[] = [
   route('GET', '/v1/traffic/routes', 'operator', sendRoutes),
   route('GET', '/v1/traffic/instances', 'operator', sendInstances),
   route('GET', '/v1/traffic/events', 'operator', sendEvents),
+  route('GET', '/v1/traffic/certificates', 'operator', sendCertificates),
   route('GET', '/v1/traffic/stream', 'operator', streamGraph),
   route('GET', '/v1/traffic/local', 'registry', answerRegistry),
   route('GET', '/v1/audit', 'operator', ({ state, audit }, { response }) =>

@@ -3,6 +3,7 @@ import { fields, instance, list, oneOf, optional } from '../../options/fields.ts
 import { serviceName } from '../../options/names.ts'
 import { number } from '../../options/quantities.ts'
 import type { Part } from '../traffic/cells.ts'
+import { certificatesOf } from '../traffic/certificates.ts'
 import { type ProcessReport, reportsOf } from '../traffic/instances.ts'
 import type { Mark } from '../traffic/marks.ts'
 import type { MeshTraffic } from '../traffic/mesh-traffic.ts'
@@ -47,7 +48,11 @@ export async function answerRegistry(context: ApiContext, { response, query }: A
     sendJson(response, 200, { registry, processes: localProcesses(context, query.get('service') ?? '') })
   } else if (kind === 'marks') {
     sendJson(response, 200, { registry, marks: localMarks(context, Number(query.get('ago') ?? HOUR_MS)) })
-  } else throw invalid('query', [{ path: ['kind'], message: "expected 'window', 'processes' or 'marks'" }])
+  } else if (kind === 'certificates') {
+    sendJson(response, 200, { registry, certificates: certificatesOf(traffic.traffic.processes.expected()) })
+  } else {
+    throw invalid('query', [{ path: ['kind'], message: "expected 'window', 'processes', 'marks' or 'certificates'" }])
+  }
 }
 
 export function localProcesses(context: ApiContext, service: string): ProcessReport[] {

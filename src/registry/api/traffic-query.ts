@@ -40,6 +40,7 @@ export const SERIES_QUERY = fields({
 })
 export const SERVICE_QUERY = fields({ service: SERVICE, window: WINDOW, at: AT, local: LOCAL })
 export const INSTANCES_QUERY = fields({ service: SERVICE, local: LOCAL })
+export const CERTIFICATES_QUERY = fields({ local: LOCAL })
 export const EVENTS_QUERY = fields({
   since: AT,
   until: AT,

@@ -4,12 +4,14 @@ export const PAGE_API = '/ui/api'
 
 const SERVICE = '[a-z0-9-]{1,63}'
 
+const MANIFEST = 'manifests/[A-Za-z0-9]{1,63}/[a-z0-9-]{1,63}/[a-z0-9.-]{1,253}'
+
 const QUESTIONS: Readonly<Record<string, RegExp>> = {
   GET: new RegExp(
-    `^/v1/(?:traffic/(?:graph|series|routes|instances|events|stream)|services|services/${SERVICE}|registry|registries|policies|policies/${SERVICE}(?:/history)?|denials|ca|audit)$`,
+    `^/v1/(?:traffic/(?:graph|series|routes|instances|events|stream|certificates)|services|services/${SERVICE}|registry|registries|policies|policies/${SERVICE}(?:/history)?|manifests|${MANIFEST}/history|denials|ca|audit)$`,
   ),
   // Changes need the rights that they need elsewhere.
-  POST: new RegExp(`^/v1/(?:policies/${SERVICE}/rollback|services/${SERVICE}/release|explain)$`),
+  POST: new RegExp(`^/v1/(?:policies/${SERVICE}/rollback|${MANIFEST}/rollback|services/${SERVICE}/release|explain)$`),
 }
 
 /** A page that was broken into makes no tokens, and takes no backup. */

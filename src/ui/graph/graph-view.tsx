@@ -6,6 +6,8 @@ import { choose } from './choose.ts'
 import { CoverageNote } from './coverage-note.tsx'
 import { Drawing } from './drawing.tsx'
 import { EdgeTable } from './edge-table.tsx'
+import './graph.css'
+import { Summary } from './summary.tsx'
 import { TimeBar } from './time-bar.tsx'
 
 export function GraphView({ place, graph }: { place: Place; graph: Graph | undefined }) {
@@ -44,6 +46,7 @@ export function GraphView({ place, graph }: { place: Place; graph: Graph | undef
         <p class="hint">Waiting for the registry…</p>
       ) : (
         <>
+          <Summary graph={graph} place={place} />
           <CoverageNote graph={graph} />
           {chosen.left > 0 && (
             <p class="hint">

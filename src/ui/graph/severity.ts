@@ -13,7 +13,8 @@ export interface Finding {
 const WARN_BELOW = 0.995
 const BAD_BELOW = 0.95
 const SOON_MS = 60_000
-const SERIOUS: readonly Severity[] = ['bad', 'warn', 'unheard', 'good']
+/** The worst first. */
+export const SERIOUS: readonly Severity[] = ['bad', 'warn', 'unheard', 'good']
 
 export function worst(findings: readonly Finding[]): Severity {
   return SERIOUS.find((one) => findings.some(({ severity }) => severity === one)) ?? 'good'
@@ -37,7 +38,7 @@ export function findingsOfEdge(edge: GraphEdge): Finding[] {
 export function findingsOfNode(node: GraphNode, now: number): Finding[] {
   const { panic, frozen, instances, healthy, draining, gap, certificateEndsAt } = node
   const found: Finding[] = []
-  if (panic) found.push({ severity: 'bad', text: 'panic: ejected are used' })
+  if (panic) found.push({ severity: 'bad', text: 'panic: all are used' })
   if (frozen === true) found.push({ severity: 'warn', text: 'leases frozen' })
   if (instances !== null && healthy !== null && instances > 0) {
     const away = instances - healthy - (draining ?? 0)

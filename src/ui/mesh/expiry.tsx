@@ -1,57 +1,70 @@
-/** When certificates end: services by the time that is left of their first one to end. */
-import type { GraphNode } from '../../registry/traffic/graph.ts'
-import { until } from '../format.ts'
+/** When the certificates of processes end. */
+import type { CertificatesAnswer } from '../../registry/api/traffic-certificates.ts'
+import type { CertificateStep } from '../../registry/traffic/certificates.ts'
+import { span, until } from '../format.ts'
+import { useAnswer } from '../use-answer.ts'
 
-const HOUR_MS = 3_600_000
+const EVERY_MS = 10_000
+const URGENT_MS = 600_000
+const MOST_NAMED = 8
 
-const STEPS: readonly (readonly [title: string, mostMs: number])[] = [
-  ['ended', 0],
-  ['within 10 min', HOUR_MS / 6],
-  ['within 1 h', HOUR_MS],
-  ['within 6 h', 6 * HOUR_MS],
-  ['within 24 h', 24 * HOUR_MS],
-  ['within 7 d', 7 * 24 * HOUR_MS],
-  ['later', Number.POSITIVE_INFINITY],
-]
-
-export function Expiry({ nodes, now }: { nodes: readonly GraphNode[]; now: number }) {
-  const known = nodes.filter(({ certificateEndsAt }) => certificateEndsAt !== null)
-  const byStep = Map.groupBy(known, ({ certificateEndsAt }) =>
-    STEPS.findIndex(([, most]) => certificateEndsAt! - now <= most),
-  )
-  const most = Math.max(1, ...[...byStep.values()].map((one) => one.length))
+export function Expiry() {
+  const { answer, trouble } = useAnswer<CertificatesAnswer>('/v1/traffic/certificates', EVERY_MS)
+  if (answer === undefined) return <p class="hint">{trouble ?? '…'}</p>
+  const { at, processes, unknown, steps, unreachable } = answer
+  const most = Math.max(1, ...steps.map((step) => step.processes))
   return (
     <>
-      <div class="table">
+      <div class="table narrow">
         <table>
-          <caption>Services by the first of their certificates to end</caption>
+          <caption>Certificates of {processes} processes, by the time until they end</caption>
+          <thead>
+            <tr>
+              <th scope="col">Ends</th>
+              <th scope="col">Processes</th>
+              <th scope="col">
+                <span class="unseen">Bar</span>
+              </th>
+              <th scope="col">The first of them</th>
+            </tr>
+          </thead>
           <tbody>
-            {STEPS.map(([title], step) => {
-              const services = byStep.get(step) ?? []
-              return (
-                <tr key={title} class={services.length > 0 && step < 2 ? 'warn' : ''}>
-                  <th scope="row">{title}</th>
-                  <td class="figure">{services.length}</td>
-                  <td>
-                    <meter min={0} max={most} value={services.length} aria-label={title} />
-                  </td>
-                  <td>
-                    {services.slice(0, 20).map(({ service, certificateEndsAt }) => (
-                      <span key={service} title={until(certificateEndsAt, now)}>
-                        {service}{' '}
-                      </span>
-                    ))}
-                    {services.length > 20 && `and ${services.length - 20} more`}
-                  </td>
-                </tr>
-              )
-            })}
+            {steps.map((step) => (
+              <Step key={String(step.withinMs)} step={step} most={most} at={at} />
+            ))}
           </tbody>
         </table>
       </div>
-      {known.length < nodes.length && (
-        <p class="hint">Of {nodes.length - known.length} services no process says when its certificate ends.</p>
+      {unknown > 0 && <p class="hint">{unknown} of them joined without a certificate.</p>}
+      {unreachable.length > 0 && (
+        <p class="hint unheard">No answer of {unreachable.map(({ registry }) => registry).join(', ')}.</p>
       )}
     </>
+  )
+}
+
+function Step({ step: { withinMs, processes, first }, most, at }: { step: CertificateStep; most: number; at: number }) {
+  const isUrgent = withinMs !== null && withinMs <= URGENT_MS && processes > 0
+  const title = withinMs === null ? 'later' : withinMs === 0 ? 'ended' : `within ${span(withinMs)}`
+  const named = first.slice(0, MOST_NAMED)
+  return (
+    <tr class={isUrgent ? 'warn' : ''}>
+      <th scope="row">{title}</th>
+      <td class="figure">{processes}</td>
+      <td>
+        <svg viewBox="0 0 100 10" width="160" height="10" preserveAspectRatio="none" aria-hidden="true">
+          <rect class="track" width="100" height="10" rx="2" />
+          <rect class={isUrgent ? 'bar-warn' : 'bar-good'} width={(processes / most) * 100} height="10" rx="2" />
+        </svg>
+      </td>
+      <td>
+        {named.map(({ process, certificateEndsAt }) => (
+          <span key={process} class="named">
+            {process} <span class="hint">{until(certificateEndsAt, at)}</span>
+          </span>
+        ))}
+        {processes > named.length && named.length > 0 && ` and ${processes - named.length} more`}
+      </td>
+    </tr>
   )
 }

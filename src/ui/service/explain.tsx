@@ -7,9 +7,11 @@ import { percent } from '../format.ts'
 interface ExplainProps {
   readonly service: string
   readonly callers: readonly { readonly service: string }[]
+  /** The rule that decided; `undefined`: no single one. */
+  readonly onDecided: (rule: string | undefined) => void
 }
 
-export function Explain({ service, callers }: ExplainProps) {
+export function Explain({ service, callers, onDecided }: ExplainProps) {
   const [answer, setAnswer] = useState<Explanation>()
   const [trouble, setTrouble] = useState<string>()
   const submit = async (event: SubmitEvent): Promise<void> => {
@@ -23,7 +25,10 @@ export function Explain({ service, callers }: ExplainProps) {
       ...(from !== '' && { from }),
     }
     try {
-      setAnswer(await change<Explanation>('/v1/explain', request))
+      const explained = await change<Explanation>('/v1/explain', request)
+      setAnswer(explained)
+      const own = explained.targets.find((one) => one.service === service)
+      onDecided(own?.intention.rule)
       setTrouble(undefined)
     } catch (error) {
       setAnswer(undefined)
@@ -32,7 +37,7 @@ export function Explain({ service, callers }: ExplainProps) {
   }
   return (
     <section>
-      <h3>Who may call it, and where a request goes</h3>
+      <h3>Why is a caller denied, and where does a request go?</h3>
       <form class="bar" onSubmit={submit}>
         <label>
           Caller{' '}
@@ -60,7 +65,7 @@ export function Explain({ service, callers }: ExplainProps) {
 }
 
 function Answer({ answer }: { answer: Explanation }) {
-  const { action, route, targets, warnings } = answer
+  const { action, route, targets, warnings, from } = answer
   return (
     <div aria-live="polite">
       <p>
@@ -70,11 +75,14 @@ function Answer({ answer }: { answer: Explanation }) {
         {targets.map(({ key, service, subset, share, intention, endpoints }) => (
           <li key={key}>
             <span class={`badge ${intention.allowed ? 'good' : 'bad'}`}>
-              {intention.allowed ? 'allowed' : 'denied'} by {intention.rule} (
+              {intention.allowed ? '✓ allowed' : '✖ denied'} by {intention.rule} (
               {intention.from === 'default' ? 'no document' : `document of the ${intention.from}`})
-            </span>{' '}
+            </span>
             {service}
             {subset !== null && ` subset ${subset}`}, {percent(share)} of the calls, {endpoints.length} endpoints
+            {!intention.allowed && intention.rule === 'default' && (
+              <span class="hint"> No rule lets {from ?? 'this caller'} do that.</span>
+            )}
           </li>
         ))}
       </ul>

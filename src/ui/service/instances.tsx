@@ -1,10 +1,9 @@
-/** The instances of a service, and the release of its leases when they are frozen. */
-import { useState } from 'preact/hooks'
-import type { GraphEdge } from '../../registry/traffic/graph.ts'
+/** The instances of a service: state, load, latency, certificate, and how current each is. */
 import type { ServiceInstance } from '../../registry/traffic/instances.ts'
-import { change, type Session } from '../api.ts'
+import type { Session } from '../api.ts'
 import { dateTime, latency, percent, rate, span, UNKNOWN, until } from '../format.ts'
 import { useAnswer } from '../use-answer.ts'
+import { Release } from './release.tsx'
 
 const EVERY_MS = 5_000
 
@@ -17,7 +16,6 @@ interface InstancesAnswer {
 
 interface InstancesProps {
   readonly service: string
-  readonly edges: readonly GraphEdge[]
   readonly session: Session
 }
 
@@ -87,26 +85,4 @@ function Instance({ instance, at }: { instance: ServiceInstance; at: number }) {
 function acknowledged(process: ServiceInstance['process']): string {
   if (process === null || process.behind === null || process.watches === null) return UNKNOWN
   return process.behind === 0 ? `all ${process.watches}` : `${process.behind} of ${process.watches} not yet`
-}
-
-export function Release({ service, session, onDone }: { service: string; session: Session; onDone: () => void }) {
-  const [said, setSaid] = useState<string>()
-  const release = async (): Promise<void> => {
-    try {
-      const { expired } = await change<{ expired: number }>(`/v1/services/${service}/release`)
-      setSaid(`${expired} expired`)
-      onDone()
-    } catch (error) {
-      setSaid((error as Error).message)
-    }
-  }
-  return (
-    <p class="badge warn">
-      Leases of {service} are frozen: too many went silent at once.{' '}
-      <button type="button" disabled={session.access !== 'admin'} onClick={release}>
-        Release
-      </button>{' '}
-      <output>{said}</output>
-    </p>
-  )
 }

@@ -1,16 +1,12 @@
 /** The routes of a service: the weights as the document has them, and the shares as served. */
 import type { RoutesAnswer } from '../../registry/traffic/routes.ts'
-import { latency, percent, rate, shares } from '../format.ts'
+import { latency, percent, rate, UNKNOWN } from '../format.ts'
 import type { Place } from '../place.ts'
+import { ShareBar } from '../share-bar.tsx'
 import { useAnswer } from '../use-answer.ts'
+import { type WantedRoute, wantedRoutes } from './wanted.ts'
 
 const EVERY_MS = 5_000
-
-interface DocumentRoute {
-  readonly name?: string
-  readonly split?: unknown
-  readonly to?: unknown
-}
 
 export function Routes({ service, place: { windowS, at } }: { service: string; place: Place }) {
   const end = at === undefined ? '' : `&at=${at}`
@@ -18,9 +14,9 @@ export function Routes({ service, place: { windowS, at } }: { service: string; p
   const { answer, trouble } = useAnswer<RoutesAnswer>(path, at === undefined ? EVERY_MS : 0)
   if (answer === undefined) return <p class="hint">{trouble ?? '…'}</p>
   const { routes, document, left } = answer
-  const wanted = new Map(
-    (Array.isArray(document?.routes) ? (document.routes as DocumentRoute[]) : []).map((one) => [one.name ?? '', one]),
-  )
+  const wanted = wantedRoutes(document?.routes)
+  const byName = new Map(wanted.map((one) => [one.name, one]))
+  const idle = wanted.filter(({ name }) => !routes.some((one) => one.route === name))
   return (
     <div class="table">
       <table>
@@ -35,7 +31,7 @@ export function Routes({ service, place: { windowS, at } }: { service: string; p
         </caption>
         <thead>
           <tr>
-            {['Route', 'Method', 'As it is', 'As served', 'Calls', 'Success', 'p99', 'Callers'].map((heading) => (
+            {['Route', 'Method', 'Weights', 'As served', 'Calls', 'Success', 'p99', 'Callers'].map((heading) => (
               <th key={heading} scope="col">
                 {heading}
               </th>
@@ -45,16 +41,34 @@ export function Routes({ service, place: { windowS, at } }: { service: string; p
         <tbody>
           {routes.map((one) => (
             <tr key={`${one.route} ${one.protocol} ${one.method}`}>
-              <th scope="row">{one.route === '' ? '(no route)' : one.route}</th>
+              <th scope="row" title={byName.get(one.route)?.when}>
+                {one.route === '' ? '(no route)' : one.route}
+              </th>
               <td>
                 {one.protocol} {one.method}
               </td>
-              <td>{weightsOf(wanted.get(one.route))}</td>
-              <td>{shares(servedOf(service, one))}</td>
+              <td>
+                <Weights route={byName.get(one.route)} />
+              </td>
+              <td>
+                <ShareBar shares={servedOf(service, one)} label="as served" />
+              </td>
               <td class="figure">{rate(one.perSecond)}</td>
               <td class="figure">{percent(one.success)}</td>
               <td class="figure">{latency(one.p99)}</td>
               <td>{one.callers.join(', ')}</td>
+            </tr>
+          ))}
+          {idle.map((route) => (
+            <tr key={`idle ${route.name}`}>
+              <th scope="row">{route.name}</th>
+              <td>{route.when === '' ? 'all' : route.when}</td>
+              <td>
+                <Weights route={route} />
+              </td>
+              <td class="hint" colSpan={5}>
+                no calls in this window
+              </td>
             </tr>
           ))}
         </tbody>
@@ -73,7 +87,7 @@ function servedOf(
   return led.length > 0 ? services : versions
 }
 
-function weightsOf(route: DocumentRoute | undefined): string {
-  const wanted = route?.split ?? route?.to
-  return wanted === undefined ? '–' : typeof wanted === 'string' ? wanted : JSON.stringify(wanted)
+function Weights({ route }: { route: WantedRoute | undefined }) {
+  if (route?.shares) return <ShareBar shares={route.shares} label="wanted" />
+  return <>{route?.to ?? UNKNOWN}</>
 }

@@ -5,10 +5,10 @@ import { until } from '../format.ts'
 import { EdgeTable } from '../graph/edge-table.tsx'
 import { findingsOfNode } from '../graph/severity.ts'
 import { go, linkTo, type Place } from '../place.ts'
+import { Calling } from './calling.tsx'
 import { Charts } from './charts.tsx'
-import { Explain } from './explain.tsx'
+import { Documents } from './documents.tsx'
 import { Instances } from './instances.tsx'
-import { Policy } from './policy.tsx'
 import { Routes } from './routes.tsx'
 
 interface ServiceViewProps {
@@ -61,11 +61,11 @@ export function ServiceView({ place, graph, session }: ServiceViewProps) {
             </p>
           )}
           <Charts key={`charts ${service}`} service={service} place={place} />
-          <Instances service={service} edges={edges} session={session} />
+          <Instances service={service} session={session} />
           <EdgeTable edges={edges} place={place} title="Callers and called" />
           <Routes service={service} place={place} />
-          <Policy key={`policy ${service}`} service={service} inForce={node?.policyVersion ?? null} session={session} />
-          <Explain key={`explain ${service}`} service={service} callers={graph?.nodes ?? []} />
+          <Calling key={`calling ${service}`} {...{ service, place, session }} callers={graph?.nodes ?? []} />
+          <Documents key={`documents ${service}`} {...{ service, session }} inForce={node?.policyVersion ?? null} />
         </>
       )}
     </>
