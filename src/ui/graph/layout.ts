@@ -81,7 +81,7 @@ function levelAt(points: readonly Point[], label: Point): Point[] {
   )
 }
 
-/** Lines leave and reach a service at its sides, each at a height of its own. */
+/** Lines leave and reach a service at its sides, no two in one place. */
 function docked(
   edges: readonly Ends[],
   courses: ReadonlyMap<string, Course>,
