@@ -157,6 +157,11 @@ export class Call {
     return false
   }
 
+  /** @internal On a server: telemetry's counts of it. `undefined`: it does not count the call. */
+  get servedBy(): unknown {
+    return undefined
+  }
+
   get cancelled(): boolean {
     return this.cancelledBy !== undefined
   }

@@ -17,6 +17,7 @@ import { type GrpcServer, serveGrpc } from '../server/grpc/server.ts'
 import type { HttpHandler } from '../server/http/application.ts'
 import { type HttpServer, serveHttp } from '../server/http/server.ts'
 import { serveTcp, type TcpServer } from '../server/tcp/server.ts'
+import { ServedCounts } from '../telemetry/traffic/served-counts.ts'
 import { configureAccessLog } from './access-log.ts'
 import type { MeshContext } from './context.ts'
 import { type ListenArguments, listenArguments } from './listen-arguments.ts'
@@ -40,6 +41,7 @@ interface Served {
   /** As it is registered. */
   instance: Instance
   readonly server: AnyDoor
+  readonly counts: ServedCounts
 }
 
 /** What all servers of this process share. */
@@ -76,21 +78,16 @@ export class Servers {
   async serve(handler: HttpHandler, options?: ServeOptions): Promise<MeshServer> {
     const settings = resolveServeOptions(options, this.#membership.dev, this.#shared.settings.metadata)
     await this.#identityFor(settings.server)
-    return this.#open(
-      'http',
-      settings,
-      await serveHttp(handler, settings.server, this.#dependencies(settings.advertise)),
-    )
+    const dependencies = this.#dependencies(settings.advertise)
+    return this.#open('http', settings, dependencies.served, await serveHttp(handler, settings.server, dependencies))
   }
 
   async serveGrpc(server: GrpcServing, options?: ServeGrpcOptions): Promise<MeshServer> {
     const settings = resolveServeGrpcOptions(options, this.#membership.dev, this.#shared.settings.metadata)
     await this.#identityFor(settings.server)
-    return this.#open(
-      'grpc',
-      settings,
-      await serveGrpc(server as never, settings.server, this.#dependencies(settings.advertise)),
-    )
+    const dependencies = this.#dependencies(settings.advertise)
+    const opened = await serveGrpc(server as never, settings.server, dependencies)
+    return this.#open('grpc', settings, dependencies.served, opened)
   }
 
   /** @throws OptionsError, as for the others; `service` is none but our own */
@@ -99,7 +96,8 @@ export class Servers {
     const settings = resolveListenOptions(options, this.#membership.dev, this.#shared.settings.metadata)
     await this.#identityFor(settings.server)
     const dependencies = { ...this.#dependencies(settings.advertise), metrics: this.#shared.tcpServer }
-    return this.#open('tcp', settings, await serveTcp(handler, settings.server, dependencies))
+    const opened = await serveTcp(handler, settings.server, dependencies)
+    return this.#open('tcp', settings, dependencies.served, opened)
   }
 
   async #identityFor({ mode }: { readonly mode?: string }): Promise<void> {
@@ -111,6 +109,7 @@ export class Servers {
     const { settings, localDirectory, identity, verifier, overrideProofs, events, server: telemetry } = this.#shared
     return {
       service: settings.service,
+      served: new ServedCounts(this.#shared.traffic, newInstanceId(settings.service)),
       clock: settings.clock,
       localDirectory: advertise === undefined ? localDirectory : undefined,
       identity,
@@ -126,15 +125,17 @@ export class Servers {
   async #open(
     protocol: Protocol,
     { advertise, metadata, server: { mode } }: ServeSettings<{ readonly mode?: string }>,
+    counts: ServedCounts,
     server: AnyDoor,
   ): Promise<MeshServer> {
-    const { settings } = this.#shared
+    const { settings, traffic } = this.#shared
     const { service, zone, version, weight } = settings
     const { address: host, port, transports, local } = server
     const announcement = { service, host, port, advertise, zone, version, weight, metadata, transports, local }
-    const instance = announcedInstance(newInstanceId(service), { ...announcement, protocol, tls: mode !== 'plaintext' })
-    const served = { instance, server }
+    const instance = announcedInstance(counts.id, { ...announcement, protocol, tls: mode !== 'plaintext' })
+    const served = { instance, server, counts }
     this.#served.set(served, undefined)
+    traffic.addServer(counts)
     // While it began to listen, something may have come into force.
     Object.assign(server, this.#inForce())
     served.instance = { ...instance, transports: server.transports }
@@ -143,7 +144,7 @@ export class Servers {
     } catch (error) {
       // Without a registry it is registered later; what the registry refuses it would refuse again.
       if (error instanceof MeshError && error.code === 'registry-refused') {
-        this.#served.delete(served)
+        this.#forget(served)
         await Promise.all([this.#membership.registry?.deregister(instance.id), server.close()])
         throw error
       }
@@ -247,10 +248,15 @@ export class Servers {
   #leave(served: Served): Promise<void> {
     let leaving = this.#served.get(served)
     if (leaving === undefined) {
-      leaving = this.#drain(served).finally(() => this.#served.delete(served))
+      leaving = this.#drain(served).finally(() => this.#forget(served))
       this.#served.set(served, leaving)
     }
     return leaving
+  }
+
+  #forget(served: Served): void {
+    this.#served.delete(served)
+    this.#shared.traffic.removeServer(served.counts)
   }
 
   /**

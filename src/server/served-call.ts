@@ -19,6 +19,7 @@ import { endAttempt, endCall, startCall } from '../resilience/execution.ts'
 import type { Faultable, FaultRule } from '../resilience/fault-injection.ts'
 import type { Stack } from '../resilience/stack.ts'
 import type { EventSink } from '../telemetry/events.ts'
+import type { ServedCounts } from '../telemetry/traffic/served-counts.ts'
 import { admit, deniedMessage, withoutLimits } from './admission.ts'
 import { type Authorizer, authorize, type Decision, type RequestHead } from './authorization/authorizer.ts'
 import type { Connection } from './connection.ts'
@@ -42,6 +43,8 @@ export interface ServedCallHost {
   readonly running: InFlight<ServedCall>
   readonly deadlines: DeadlineSweep
   readonly load: ServerLoad
+  /** For the registry. */
+  readonly served: ServedCounts | undefined
   /** Its connections carry no certificates. */
   readonly isPlaintext: boolean
   readonly runInSpan: RunInSpan | undefined
@@ -65,6 +68,8 @@ export abstract class ServedCall extends InboundCall implements Answered, Expira
   readonly #host: ServedCallHost
   /** Others in flight at its arrival; -1: it is not counted. */
   #others = -1
+  /** A health check, which needs no intention. */
+  #exempt = false
   #abandoned: AbandonedCall | undefined = undefined
   /** Resolves the admission that waits for a decision. */
   #authorizing: ((admitted: boolean) => void) | undefined = undefined
@@ -93,6 +98,10 @@ export abstract class ServedCall extends InboundCall implements Answered, Expira
   /** Without certificates, some callers may be of the mesh. */
   override get outside(): boolean {
     return this.peer === undefined && !(this.#host.isPlaintext && this.mayBeOfMesh)
+  }
+
+  override get servedBy(): ServedCounts | undefined {
+    return this.#exempt ? undefined : this.#host.served
   }
 
   protected get mayBeOfMesh(): boolean {
@@ -144,7 +153,10 @@ export abstract class ServedCall extends InboundCall implements Answered, Expira
    * neither an intention nor a permit.
    */
   admit(head: RequestHead, exempt = false): boolean | Promise<boolean> {
-    if (exempt) this.stack = withoutLimits(this.stack)
+    if (exempt) {
+      this.#exempt = true
+      this.stack = withoutLimits(this.stack)
+    }
     startCall(this.stack, this)
     const decision = exempt ? EXEMPT : authorize(this.#host, this, head)
     if (decision instanceof Promise) return this.#admitLater(head, decision)

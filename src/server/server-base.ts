@@ -13,6 +13,7 @@ import type { LocalDirectory } from '../net/local-directory.ts'
 import type { FaultRule } from '../resilience/fault-injection.ts'
 import type { Stack } from '../resilience/stack.ts'
 import { type EventSink, NO_EVENTS } from '../telemetry/events.ts'
+import type { ServedCounts } from '../telemetry/traffic/served-counts.ts'
 import type { Acceptor, AcceptorOwner } from './acceptor.ts'
 import type { Authorizer } from './authorization/authorizer.ts'
 import type { Connection } from './connection.ts'
@@ -44,6 +45,8 @@ export interface ServerBaseDependencies {
   readonly events?: EventSink | undefined
   /** Runs a handler inside the span of its call: `CallTelemetry.runInSpan`. */
   readonly runInSpan?: RunInSpan | undefined
+  /** Counts what it answers. @defaultValue nothing is counted */
+  readonly served?: ServedCounts | undefined
   /** Reads overrides of requests. @defaultValue they are dropped */
   readonly overrideProofs?: OverrideProofs | undefined
   /** How long requests wait for the event loop, in ms. @defaultValue measured */
@@ -94,6 +97,7 @@ export abstract class ServerBase implements AcceptorOwner, Drainable {
   readonly running = new InFlight<ServedCall>()
   readonly deadlines: DeadlineSweep
   readonly load: ServerLoad
+  readonly served: ServedCounts | undefined
   readonly isPlaintext: boolean
   /** Replaced when intentions change. It decides from the next request on. */
   authorizer: Authorizer
@@ -109,6 +113,7 @@ export abstract class ServerBase implements AcceptorOwner, Drainable {
     this.events = dependencies.events ?? NO_EVENTS
     this.localDirectory = dependencies.localDirectory
     this.runInSpan = dependencies.runInSpan
+    this.served = dependencies.served
     this.authorizer = dependencies.authorizer
     this.stack = dependencies.stack
     this.#transport = dependencies.transport ?? DEFAULT_TRANSPORT

@@ -11,6 +11,7 @@ import type { Histogram } from './histogram.ts'
 import { CLIENT_CALLS, SERVER_CALLS } from './metric-definitions.ts'
 import { type Counter, type Family, type Metrics, MOST_SERIES, OVERFLOW } from './metrics.ts'
 import { CallTally } from './traffic/call-tally.ts'
+import type { ServedCounts } from './traffic/served-counts.ts'
 import type { SeriesNames } from './traffic/traffic-cell.ts'
 import type { TrafficCounts } from './traffic/traffic-counts.ts'
 import { OUTSIDE } from './traffic/traffic-message.ts'
@@ -160,6 +161,7 @@ export class CallMetrics {
     const series = this.#seriesOf(call)
     series.inFlight += 1
     call.metered = series
+    if (!this.#client) (call.servedBy as ServedCounts | undefined)?.started()
     if (this.#traffic.on) this.#tallyOf(series, call)?.touch()
   }
 
@@ -207,6 +209,7 @@ export class CallMetrics {
         series.duration.exemplify(call.trace, ms, this.#wallNow())
       }
     }
+    if (!this.#client) (call.servedBy as ServedCounts | undefined)?.ended(outcome, ms)
     if (this.#traffic.on) this.#tallyOf(series, call)?.ended(call, outcome, ms)
     const { exporter } = this.#metrics
     if (ms !== undefined && exporter?.isOn()) {

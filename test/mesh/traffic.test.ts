@@ -82,7 +82,45 @@ describe('a process', () => {
     await guard(async () => 1, { timeout: '1s' })()
     await get(checkout)
     await told('checkout', {}).toBe(11)
-    expect(reportsOf('inventory')).toEqual([])
+    expect(sum('inventory', {})).toBe(0)
+  })
+
+  it('reports what each of its servers answered, whoever called, and what is in flight', async () => {
+    registry.policies.set('inventory', { service: 'inventory', retry: { attempts: 1 }, allow: [{ from: '*' }] })
+    const inventory = await join('inventory')
+    const waiting: (() => void)[] = []
+    const web = await inventory.serve((request, response) => {
+      if (request.url === '/wait') waiting.push(() => response.end())
+      else response.writeHead(request.url === '/bad' ? 500 : 200).end()
+    }, LOOPBACK)
+    const rpc = await inventory.serveGrpc(shopServer({ Get: (_call, answer) => answer(null, { sku: 'a' }) }), LOOPBACK)
+    const idOf = (at: number) => [...registry.instances.values()].find(({ port }) => port === at)?.id
+    const served = (port: number) =>
+      reportsOf('inventory').flatMap((report) => report.served?.filter(({ id }) => id === idOf(port)) ?? [])
+    const total = (port: number, what: 'ended' | 'failed') =>
+      served(port).reduce((all, { [what]: n = 0 }) => all + n, 0)
+    const checkout = await join('checkout')
+    for (let i = 0; i < 6; i++) await get(checkout)
+    await checkout.http('inventory').get('/bad')
+    for (let i = 0; i < 3; i++) await checkout.grpc(Shop, 'inventory').promises.get({ sku: 'a' })
+    await expect.poll(() => [total(web.port, 'ended'), total(web.port, 'failed')], { timeout: 20_000 }).toEqual([7, 1])
+    await expect.poll(() => [total(rpc.port, 'ended'), total(rpc.port, 'failed')], { timeout: 20_000 }).toEqual([3, 0])
+    expect(served(rpc.port).some(({ ms }) => ms !== undefined)).toBe(true)
+
+    const late = get(checkout, '/wait')
+    await expect.poll(() => served(web.port).at(-1)?.inFlight, { timeout: 20_000 }).toBe(1)
+    // A registry that has just started hears of it, too.
+    for (const { stream } of registry.sessions) stream.destroy()
+    const sessions = () =>
+      registry.heard.filter(({ service, message }) => service === 'inventory' && message.type === 'hello')
+    await expect.poll(() => sessions().length, { timeout: 20_000 }).toBe(2)
+    const before = served(web.port).length
+    await expect.poll(() => served(web.port).slice(before).at(0)?.inFlight, { timeout: 20_000 }).toBe(1)
+    for (const answer of waiting) answer()
+    await late
+    await expect
+      .poll(() => [total(web.port, 'ended'), served(web.port).at(-1)?.inFlight ?? 0], { timeout: 20_000 })
+      .toEqual([8, 0])
   })
 
   it('reports failures by code, retries, and the change of a breaker', async () => {

@@ -1,4 +1,4 @@
-/** `inmesh stat`: how services answer, or one of them with its callers and the called. */
+/** `inmesh stat`: how services answer, or one of them with its instances, callers and called. */
 import type { Command } from 'commander'
 import { serviceName } from '../../options/names.ts'
 import { didYouMean } from '../../options/nearest.ts'
@@ -13,6 +13,7 @@ import { askTraffic, type TrafficFlags, windowOf, withWindow } from './ask.ts'
 import { type Column, EDGE_COLUMNS, EDGE_STATES, tableOf } from './columns.ts'
 import { gapsOf, windowRecord } from './coverage-text.ts'
 import { failures, figure, percent, ready, shares } from './figures.ts'
+import { askInstances, instanceLines } from './served-instances.ts'
 
 const COLUMNS: readonly Column<ServiceFigures>[] = [
   { title: 'SERVICE', text: ({ service }) => service },
@@ -33,7 +34,9 @@ export function addStatCommand(program: Command, surroundings: CliContext): void
   const command = withWindow(
     program
       .command('stat')
-      .description('Show how each service answers all its callers together; of one, its callers and the called too.')
+      .description(
+        'Show how each service answers all its callers together; of one, its instances, callers and called too.',
+      )
       .argument('[service]', 'only this service', parsed(serviceName())),
   )
   withExample(command, 'inmesh stat', 'inmesh stat inventory --window 10m')
@@ -44,11 +47,13 @@ export function addStatCommand(program: Command, surroundings: CliContext): void
     if (service !== undefined && services.length === 0) throw unknown(service, answer)
     const edges =
       service === undefined ? [] : edgesOf(await askTraffic<Graph>(api, 'graph', { ...windowOf(flags) }), service)
+    const instances = service === undefined ? [] : await askInstances(api, service)
     terminal.records(
       [
         windowRecord(answer),
         ...services.map((one) => ({ type: 'service', ...one })),
         ...edges.map((edge) => ({ type: 'edge', ...edge })),
+        ...instances.map((one) => ({ type: 'instance', ...one })),
       ],
       () => [
         ...(services.length === 0 ? ['no services'] : tableOf(COLUMNS, services)),
@@ -60,6 +65,7 @@ export function addStatCommand(program: Command, surroundings: CliContext): void
           'calls',
           edges.filter(({ from }) => from === service),
         ),
+        ...instanceLines(instances),
         ...services.flatMap((one) => (service === undefined ? [] : failureLines(one))),
       ],
     )

@@ -4,6 +4,7 @@ import { checkDigest, InvalidDigest, MOST_COUNTED } from '../../telemetry/traffi
 import {
   OTHER,
   OUTSIDE,
+  type ServedSeries,
   TRAFFIC_LIMITS,
   type TrafficMark,
   type TrafficMessage,
@@ -12,7 +13,7 @@ import {
 } from '../../telemetry/traffic/traffic-message.ts'
 import { readObject, SnapshotRejected } from '../read-field.ts'
 
-export { OTHER, OUTSIDE, TRAFFIC_LIMITS, type TrafficMark, type TrafficMessage, type TrafficSeries }
+export { OTHER, OUTSIDE, type ServedSeries, TRAFFIC_LIMITS, type TrafficMark, type TrafficMessage, type TrafficSeries }
 
 const WORD = /^[A-Za-z0-9][A-Za-z0-9._-]*$/
 
@@ -23,7 +24,7 @@ const WORD = /^[A-Za-z0-9][A-Za-z0-9._-]*$/
  * @throws SnapshotRejected naming the first wrong field
  */
 export function readTraffic(message: Readonly<Record<string, unknown>>): TrafficMessage {
-  const { left, marksLeft } = message
+  const { left, marksLeft, served } = message
   const marks = message.marks === undefined ? [] : readList(message.marks, 'marks', TRAFFIC_LIMITS.marks, readMark)
   return {
     type: 'traffic',
@@ -31,6 +32,7 @@ export function readTraffic(message: Readonly<Record<string, unknown>>): Traffic
     forMs: count(message.forMs, 'forMs', 0, TRAFFIC_LIMITS.forMs),
     series: readList(message.series, 'series', TRAFFIC_LIMITS.series + 1, readSeries),
     ...(left !== undefined && { left: count(left, 'left') }),
+    ...(served !== undefined && { served: readList(served, 'served', TRAFFIC_LIMITS.served, readServed) }),
     ...(marks.length > 0 && { marks }),
     ...(marksLeft !== undefined && { marksLeft: count(marksLeft, 'marksLeft') }),
   }
@@ -94,6 +96,22 @@ function readDigest(value: unknown, calls: number): string {
   }
   if (timed > calls) throw new SnapshotRejected('ms: more latencies than calls')
   return value
+}
+
+function readServed(value: unknown): ServedSeries {
+  const given = readObject(value, 'served')
+  const ended = given.ended === undefined ? 0 : count(given.ended, 'ended')
+  const failed = given.failed === undefined ? 0 : count(given.failed, 'failed')
+  const cancelled = given.cancelled === undefined ? 0 : count(given.cancelled, 'cancelled')
+  if (failed + cancelled > ended) throw new SnapshotRejected('failed: more failures than requests')
+  return {
+    id: printable(given.id, 'id'),
+    ended,
+    failed,
+    cancelled,
+    ...(given.inFlight !== undefined && { inFlight: count(given.inFlight, 'inFlight') }),
+    ...(given.ms !== undefined && { ms: readDigest(given.ms, ended) }),
+  }
 }
 
 function readMark(value: unknown): TrafficMark {

@@ -57,7 +57,7 @@ export async function answerRegistry(context: ApiContext, { response, query }: A
 
 export function localProcesses(context: ApiContext, service: string): ProcessReport[] {
   const { traffic, id } = trafficOf(context)
-  return reportsOf(traffic, id, service, ({ session }) =>
+  return reportsOf(traffic, id, service, context.state.service(service), ({ session }) =>
     session === undefined ? undefined : context.hub.watchingOf(session as unknown as Watcher),
   )
 }

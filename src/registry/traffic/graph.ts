@@ -6,7 +6,8 @@ import type { Asked } from './ask.ts'
 import type { Cell, Part } from './cells.ts'
 import { Coverage, type CoverageSummary } from './coverage.ts'
 import type { MarkedState } from './marks.ts'
-import { type Figures, rounded, Sums } from './sums.ts'
+import { rounded } from './rounded.ts'
+import { type Figures, Sums } from './sums.ts'
 import { callerName } from './traffic.ts'
 
 /** What cells of a graph are kept apart by. */

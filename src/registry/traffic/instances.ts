@@ -4,8 +4,9 @@ import { addDigest, DIGEST_STEPS, quantileOf } from '../../telemetry/traffic/lat
 import { holderOf } from '../records.ts'
 import type { ServiceEntry } from '../service-entry.ts'
 import type { ReportingProcess } from './processes.ts'
+import { rounded } from './rounded.ts'
+import type { ServedFigures } from './served.ts'
 import { SLOT_MS } from './slots.ts'
-import { rounded } from './sums.ts'
 import type { Traffic } from './traffic.ts'
 
 /** A process, as the registry knows it that has its session. */
@@ -31,6 +32,13 @@ export interface ProcessReport {
   readonly p50: number | null
   readonly p99: number | null
   readonly inFlight: number | null
+  /** By id, how its instances served over the last minute; of those that are known. */
+  readonly served: Readonly<Record<string, ServedFigures>>
+}
+
+export interface ServedByInstance extends ServedFigures {
+  /** Of the requests of all instances that are known; `null`: there are none. */
+  readonly share: number | null
 }
 
 export interface ServiceInstance {
@@ -49,6 +57,8 @@ export interface ServiceInstance {
   readonly registry: string
   /** `null`: its process is at a registry that did not answer, or has no session. */
   readonly process: ProcessReport | null
+  /** What it served to all callers over the last minute; `null`: unknown. */
+  readonly served: ServedByInstance | null
 }
 
 export interface Watching {
@@ -60,17 +70,19 @@ export function reportsOf(
   traffic: Traffic,
   registry: string,
   service: string,
+  entry: ServiceEntry | undefined,
   watching: (process: ReportingProcess) => Watching | undefined,
 ): ProcessReport[] {
   return [...traffic.processes.expected()]
     .filter((process) => process.service === service)
-    .map((process) => reportOf(traffic, registry, process, watching(process)))
+    .map((process) => reportOf(traffic, registry, process, entry, watching(process)))
 }
 
 function reportOf(
   traffic: Traffic,
   registry: string,
   process: ReportingProcess,
+  entry: ServiceEntry | undefined,
   watching: Watching | undefined,
 ): ProcessReport {
   const { name, session, reports, last, instances, inFlight, history } = process
@@ -99,7 +111,23 @@ function reportOf(
     p50: at(0.5),
     p99: at(0.99),
     inFlight: isHeard ? [...inFlight.values()].reduce((sum, n) => sum + n, 0) : null,
+    served: isHeard ? servedBy(traffic, process, entry) : {},
   }
+}
+
+function servedBy(
+  traffic: Traffic,
+  { session, served, history }: ReportingProcess,
+  entry: ServiceEntry | undefined,
+): Record<string, ServedFigures> {
+  const known: [string, ServedFigures][] = []
+  for (const id of session?.instances ?? []) {
+    const record = entry?.instances.get(id)
+    if (record === undefined) continue
+    const figures = served.figures(id, history, record.registeredAt - traffic.wallOf(0))
+    if (figures !== undefined) known.push([id, figures])
+  }
+  return Object.fromEntries(known)
 }
 
 export function instancesOf(entry: ServiceEntry, reports: readonly ProcessReport[]): ServiceInstance[] {
@@ -107,8 +135,15 @@ export function instancesOf(entry: ServiceEntry, reports: readonly ProcessReport
   for (const report of reports) {
     for (const id of report.instances) if (report.connected || !byInstance.has(id)) byInstance.set(id, report)
   }
+  const servedOf = (id: string): ServedFigures | undefined => {
+    const served = byInstance.get(id)?.served
+    return served !== undefined && Object.hasOwn(served, id) ? served[id] : undefined
+  }
+  let all = 0
+  for (const id of entry.instances.keys()) all += servedOf(id)?.perSecond ?? 0
   return [...entry.instances.values()].map((record) => {
     const { id, version, zone, state, weight } = record.instance
+    const served = servedOf(id)
     return {
       id,
       address: addressKey(record.instance),
@@ -120,6 +155,7 @@ export function instancesOf(entry: ServiceEntry, reports: readonly ProcessReport
       registeredAt: record.registeredAt,
       registry: holderOf(record),
       process: byInstance.get(id) ?? null,
+      served: served === undefined ? null : { ...served, share: all > 0 ? rounded(served.perSecond / all) : null },
     }
   })
 }

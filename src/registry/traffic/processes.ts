@@ -8,6 +8,7 @@
  */
 import type { TrafficMessage } from '../../telemetry/traffic/traffic-message.ts'
 import { ProcessHistory } from './process-history.ts'
+import { ServedReports } from './served.ts'
 import { KEPT_MS, SLOT_MS } from './slots.ts'
 
 /** Of one service, and of all, that have ended and are remembered. */
@@ -71,6 +72,7 @@ export class ReportingProcess {
   last: LastReport | undefined
   /** By number of the series, calls in flight as it said last; never 0. */
   readonly inFlight = new Map<number, number>()
+  readonly served = new ServedReports()
   #sequence = 0
   #allowance = MOST_AT_ONCE
   #allowedAt: number
@@ -170,6 +172,7 @@ export class Processes {
   end(process: ReportingProcess, now: number): void {
     process.history.end(now)
     process.inFlight.clear()
+    process.served.clear()
     this.#byName.delete(process.name)
     this.#ended.add(process)
     const { service } = process

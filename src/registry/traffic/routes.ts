@@ -5,7 +5,8 @@ import type { Asked } from './ask.ts'
 import type { Cell, Part } from './cells.ts'
 import { Coverage, type CoverageSummary } from './coverage.ts'
 import { versionsOf } from './graph.ts'
-import { type Figures, rounded, Sums } from './sums.ts'
+import { rounded } from './rounded.ts'
+import { type Figures, Sums } from './sums.ts'
 
 export const ROUTE_PARTS: readonly Part[] = ['via', 'protocol', 'method', 'route', 'version']
 /** What is more is left out, and counted. */

@@ -3,7 +3,8 @@ import type { Asked } from './ask.ts'
 import type { Cell } from './cells.ts'
 import { Coverage, type CoverageSummary } from './coverage.ts'
 import type { LocalAnswer } from './local-answer.ts'
-import { type Figures, rounded, Sums } from './sums.ts'
+import { rounded } from './rounded.ts'
+import { type Figures, Sums } from './sums.ts'
 
 export interface SeriesPoint extends Figures {
   /** Wall clock, ms: the start of the step. */

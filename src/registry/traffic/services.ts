@@ -2,7 +2,8 @@
 import type { Asked } from './ask.ts'
 import { Coverage, type CoverageSummary } from './coverage.ts'
 import { type Graph, type GraphNode, versionsOf } from './graph.ts'
-import { type Figures, rounded, Sums } from './sums.ts'
+import { rounded } from './rounded.ts'
+import { type Figures, Sums } from './sums.ts'
 
 export interface ServiceFigures extends Figures {
   readonly service: string

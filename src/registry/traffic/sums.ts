@@ -1,6 +1,7 @@
 /** Adds up cells, also of several registries, and gives rates, shares and percentiles. */
 import { addDigest, DIGEST_STEPS, quantileOf } from '../../telemetry/traffic/latency-digest.ts'
 import type { Cell } from './cells.ts'
+import { rounded } from './rounded.ts'
 
 /** The caller changed its mind, which says nothing of the called service. */
 const NO_VERDICT = 'cancelled'
@@ -67,9 +68,4 @@ export class Sums {
       codes: Object.fromEntries([...this.codes].sort(([a], [b]) => (a < b ? -1 : 1))),
     }
   }
-}
-
-/** Four digits: the histograms are no more precise. */
-export function rounded(value: number): number {
-  return Number(value.toPrecision(4))
 }

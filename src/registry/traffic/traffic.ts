@@ -78,6 +78,7 @@ export class Traffic {
     const process = this.processes.begin(session, reports, this.now())
     // A session begins with what differs from the ordinary, also of the process's last one.
     process.inFlight.clear()
+    process.served.begin()
     this.marks.end(process.name)
   }
 
@@ -203,6 +204,9 @@ export class Traffic {
         this.dropped += 1
         history.missed(span.to, span.from)
       }
+      // An instance that another process has registered is not its to speak of.
+      const served = message.served?.filter(({ id }) => process.session?.instances.has(id))
+      if (served !== undefined && served.length > 0) process.served.add(served, span)
       for (const { from, ...mark } of message.marks ?? []) {
         this.marks.add({
           ...mark,

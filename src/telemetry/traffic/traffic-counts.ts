@@ -2,8 +2,9 @@
  * All that a process has counted for the registry since its last report. While the registry does
  * not ask, it is off and holds nothing.
  */
+import type { ServedCounts } from './served-counts.ts'
 import { type SeriesNames, TrafficCell } from './traffic-cell.ts'
-import { OTHER, TRAFFIC_LIMITS, type TrafficMark, type TrafficSeries } from './traffic-message.ts'
+import { OTHER, type ServedSeries, TRAFFIC_LIMITS, type TrafficMark, type TrafficSeries } from './traffic-message.ts'
 
 /** A mark, and when it was made on the monotonic clock. */
 export interface DatedMark {
@@ -15,6 +16,7 @@ export interface Counted {
   readonly series: readonly TrafficSeries[]
   /** Calls in the series of all others. */
   readonly left: number
+  readonly served: readonly ServedSeries[]
   readonly marks: readonly DatedMark[]
   readonly marksLeft: number
 }
@@ -51,6 +53,8 @@ export class TrafficCounts {
   #touched: Tally[] = []
   /** Those of which the registry believes that calls are in flight. */
   #running: Tally[] = []
+  /** The servers of the process. */
+  readonly #servers = new Set<ServedCounts>()
   #marks: DatedMark[] = []
   #marksLeft = 0
 
@@ -62,6 +66,15 @@ export class TrafficCounts {
   start(whenCounted: () => void): void {
     this.#whenCounted = whenCounted
     this.on = true
+  }
+
+  /** A server begins, and its instance is registered. */
+  addServer(server: ServedCounts): void {
+    this.#servers.add(server)
+  }
+
+  removeServer(server: ServedCounts): void {
+    this.#servers.delete(server)
   }
 
   stop(): void {
@@ -94,6 +107,10 @@ export class TrafficCounts {
     this.#count()
   }
 
+  touchServed(): void {
+    this.#count()
+  }
+
   mark(mark: Omit<TrafficMark, 'at'>, madeAt: number): void {
     if (this.#marks.length < TRAFFIC_LIMITS.marks) this.#marks.push({ mark, madeAt })
     else this.#marksLeft += 1
@@ -108,6 +125,7 @@ export class TrafficCounts {
       tally.forget()
       tally.look()
     }
+    for (const server of this.#servers) if (server.inFlight > 0) server.touch()
   }
 
   /** What was counted; it is forgotten. */
@@ -117,6 +135,7 @@ export class TrafficCounts {
     const counted = {
       series: cells.map((cell) => cell.series()),
       left: this.#other?.calls ?? 0,
+      served: [...this.#servers].flatMap((server) => server.take() ?? []),
       marks: this.#marks,
       marksLeft: this.#marksLeft,
     }
@@ -129,6 +148,7 @@ export class TrafficCounts {
   /** Forgets what was counted, without a report. */
   clear(): void {
     for (const tally of this.#touched) tally.clear()
+    for (const server of this.#servers) server.clear()
     this.#touched = []
     this.#cells = []
     this.#other = undefined

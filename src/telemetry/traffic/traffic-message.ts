@@ -9,6 +9,8 @@ export const TRAFFIC_LIMITS = Object.freeze({
   messageBytes: 256 * 1024,
   /** Besides the one of {@link OTHER}. */
   series: 500,
+  /** Instances of one process. */
+  served: 100,
   codes: 32,
   marks: 50,
   /** Characters of a name. */
@@ -68,6 +70,25 @@ export interface TrafficSeries {
   readonly ms?: string
 }
 
+/**
+ * What a server of the process has answered to all callers since the last message. Health checks do
+ * not count. A server that a message does not name has answered nothing.
+ */
+export interface ServedSeries {
+  /** Of an instance that the session has registered. */
+  readonly id: string
+  /** Requests that ended, however they did. */
+  readonly ended?: number
+  /** Those of them that failed or were refused. */
+  readonly failed?: number
+  /** Those of them that their callers gave up. */
+  readonly cancelled?: number
+  /** Requests that have not ended, now; absent: none. */
+  readonly inFlight?: number
+  /** A `LatencyDigest` of those that succeeded or failed, without streams. */
+  readonly ms?: string
+}
+
 /** A change of a called service's state. */
 export interface TrafficMark {
   /** In ms relative to the end of what the message covers: 0 or less. */
@@ -98,6 +119,7 @@ export interface TrafficMessage {
   /** Calls that are counted in the series of {@link OTHER}. */
   readonly left?: number
   readonly series: readonly TrafficSeries[]
+  readonly served?: readonly ServedSeries[]
   readonly marks?: readonly TrafficMark[]
   /** Marks that were more than {@link TRAFFIC_LIMITS} allow. */
   readonly marksLeft?: number

@@ -13,7 +13,7 @@ import { TRAFFIC_LIMITS, type TrafficMark, type TrafficMessage, type TrafficSeri
 
 /** What was counted longer ago is not reported: the registry shows a gap. */
 const KEPT_MS = 60_000
-/** Of a message besides its series: 50 marks of six names, and some numbers. */
+/** Of a message besides its series and servers: 50 marks of six names, and some numbers. */
 const HEAD_BYTES = 64 * 1024
 /** As many series fit into one message, however long their names are. */
 const ALWAYS_FIT = 24
@@ -107,13 +107,15 @@ export class TrafficReporter {
     const now = clock.now()
     const forMs = Math.min(TRAFFIC_LIMITS.forMs, Math.round(now - this.#since))
     this.#reportedAt = now
-    const { series, left, marks, marksLeft } = counts.take()
+    const { series, left, served, marks, marksLeft } = counts.take()
     const once = {
+      ...(served.length > 0 && { served }),
       ...(left > 0 && { left }),
       ...(marks.length > 0 && { marks: marks.map((mark) => dated(mark, now)) }),
       ...(marksLeft > 0 && { marksLeft }),
     }
-    for (const [i, portion] of portions(series).entries()) {
+    const bytes = HEAD_BYTES + (served.length > 0 ? sizeOf(served) : 0)
+    for (const [i, portion] of portions(series, bytes).entries()) {
       this.#sequence += 1
       session.send({ type: 'traffic', sequence: this.#sequence, forMs, series: portion, ...(i === 0 && once) })
     }
@@ -134,13 +136,13 @@ function dated({ mark, madeAt }: DatedMark, now: number): TrafficMark {
   return { at: -Math.min(TRAFFIC_LIMITS.markAgeMs, Math.max(0, Math.round(now - madeAt))), ...mark }
 }
 
-/** At least one; each fits into one message. */
-function portions(series: readonly TrafficSeries[]): (readonly TrafficSeries[])[] {
-  if (series.length <= ALWAYS_FIT) return [series]
+/** At least one; each fits into one message. `head`: bytes of the first one besides its series. */
+function portions(series: readonly TrafficSeries[], head: number): (readonly TrafficSeries[])[] {
+  if (series.length <= ALWAYS_FIT && head === HEAD_BYTES) return [series]
   const all: TrafficSeries[][] = [[]]
-  let left = TRAFFIC_LIMITS.messageBytes - HEAD_BYTES
+  let left = TRAFFIC_LIMITS.messageBytes - head
   for (const one of series) {
-    const bytes = Buffer.byteLength(JSON.stringify(one)) + 1
+    const bytes = sizeOf(one) + 1
     if (bytes > left) {
       all.push([])
       left = TRAFFIC_LIMITS.messageBytes - HEAD_BYTES
@@ -149,4 +151,8 @@ function portions(series: readonly TrafficSeries[]): (readonly TrafficSeries[])[
     all.at(-1)!.push(one)
   }
   return all
+}
+
+function sizeOf(value: object): number {
+  return Buffer.byteLength(JSON.stringify(value))
 }

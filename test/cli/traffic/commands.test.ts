@@ -1,7 +1,7 @@
 /** `edges`, `stat`, `routes` and `graph` against a registry that has heard of calls. */
 import { afterEach, describe, expect, it } from 'vitest'
 import { instance } from '../../rigs/instance.ts'
-import { TrafficMesh, withCalls } from './rig.ts'
+import { latencies, TrafficMesh, withCalls } from './rig.ts'
 
 let mesh: TrafficMesh | undefined
 afterEach(async () => {
@@ -85,6 +85,39 @@ describe('inmesh stat', () => {
     expect(stdout).toMatch(/\ncalled by\n {2}FROM .*\n {2}cart .*\n {2}checkout /)
     expect(stdout).toMatch(/\nfailed calls\n {2}timeout {2}5\n$/)
     expect((await mesh!.command(['stat', 'cart'])).stdout).toMatch(/\ncalls\n {2}FROM .*\n {2}cart +inventory /)
+  })
+
+  it('shows the load of each instance of one service, and what is unknown as -', async () => {
+    await started()
+    for (const [id, port] of [
+      ['a', 1001],
+      ['b', 1002],
+      ['c', 1003],
+    ] as const) {
+      const session = await mesh!.open('inventory', id, id !== 'c')
+      await session.ask({ type: 'register', instance: instance('inventory', id, { port, version: 'v1' }) })
+    }
+    await mesh!.settle()
+    const series = { to: 'stock', protocol: 'http', method: 'GET' }
+    mesh!.report(
+      'inventory a',
+      [series],
+      [],
+      [{ id: 'a', ended: 300, failed: 30, ms: latencies(10, 300), inFlight: 2 }],
+    )
+    mesh!.report('inventory b', [series], [], [{ id: 'b', ended: 100, ms: latencies(20, 100) }])
+    await mesh!.settle()
+    const { stdout } = await mesh!.command(['stat', 'inventory'])
+    expect(stdout).toMatch(/\ninstances, over the last minute\n {2}INSTANCE .* SERVED\/S +SHARE % +SUCCESS % /)
+    expect(stdout).toMatch(/:1001 +v1 +- +ready +[\d.]+ +7[45]\.\d +90\.0 +(9|10|11)(\.\d+)? +[\d.]+ +2\n/)
+    expect(stdout).toMatch(/:1002 +v1 +- +ready +[\d.]+ +2[56]\.\d +100 +(1[89]|2[0-2])(\.\d+)? +[\d.]+ +0\n/)
+    expect(stdout).toMatch(/:1003 +v1 +- +ready +- +- +- +- +- +-\n/)
+    const found = records((await mesh!.command(['stat', 'inventory', '--json'])).stdout)
+    expect(found.filter(({ type }) => type === 'instance')).toMatchObject([
+      { id: 'a', served: { share: expect.closeTo(0.75, 1), success: 0.9, inFlight: 2 } },
+      { id: 'b', served: { share: expect.closeTo(0.25, 1), success: 1, inFlight: 0 } },
+      { id: 'c', served: null },
+    ])
   })
 
   it('suggests the name of a service that was mistyped', async () => {

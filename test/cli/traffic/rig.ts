@@ -1,7 +1,7 @@
 /** A registry that has heard of calls, on a clock that leaps. */
 import { type Registry, type RegistryOptions, startRegistry } from '../../../src/registry/index.ts'
 import { LatencyDigest } from '../../../src/telemetry/traffic/latency-digest.ts'
-import type { TrafficMark, TrafficSeries } from '../../../src/telemetry/traffic/traffic-message.ts'
+import type { ServedSeries, TrafficMark, TrafficSeries } from '../../../src/telemetry/traffic/traffic-message.ts'
 import { LeapingClock } from '../../rigs/leaping-clock.ts'
 import { TestSession } from '../../rigs/registry-session.ts'
 import { type Around, type Run, run } from '../run-command.ts'
@@ -36,11 +36,16 @@ export class TrafficMesh {
     return session
   }
 
-  report(name: string, series: readonly TrafficSeries[], marks: readonly TrafficMark[] = []): void {
+  report(
+    name: string,
+    series: readonly TrafficSeries[],
+    marks: readonly TrafficMark[] = [],
+    served: readonly ServedSeries[] = [],
+  ): void {
     const session = this.#sessions.get(name)!
     const sequence = (this.#sequences.get(session) ?? 0) + 1
     this.#sequences.set(session, sequence)
-    session.send({ type: 'traffic', sequence, forMs: 5_000, series, ...(marks.length > 0 && { marks }) })
+    session.send({ type: 'traffic', sequence, forMs: 5_000, series, served, ...(marks.length > 0 && { marks }) })
   }
 
   /** Everything that was sent is heard, and old enough to be complete. */

@@ -6,7 +6,7 @@ import type { TrafficSession } from '../../../src/registry/traffic/processes.ts'
 import { seriesOf, type TrafficSeriesAnswer } from '../../../src/registry/traffic/series.ts'
 import { Traffic } from '../../../src/registry/traffic/traffic.ts'
 import { LatencyDigest } from '../../../src/telemetry/traffic/latency-digest.ts'
-import type { TrafficMark, TrafficSeries } from '../../../src/telemetry/traffic/traffic-message.ts'
+import type { ServedSeries, TrafficMark, TrafficSeries } from '../../../src/telemetry/traffic/traffic-message.ts'
 import { FakeClock } from '../../../src/testing/fake-clock.ts'
 
 export const LEASE_MS = 15_000
@@ -100,10 +100,15 @@ export class Reporter implements TrafficSession {
     this.beat()
   }
 
-  send(series: readonly TrafficSeries[], forMs = 5_000, marks: readonly TrafficMark[] = []): void {
+  send(
+    series: readonly TrafficSeries[],
+    forMs = 5_000,
+    marks: readonly TrafficMark[] = [],
+    served: readonly ServedSeries[] = [],
+  ): void {
     this.beat()
     this.sequence += 1
-    const message = { type: 'traffic', sequence: this.sequence, forMs, series, marks }
+    const message = { type: 'traffic', sequence: this.sequence, forMs, series, marks, served }
     this.#rig.traffic.report(this, JSON.parse(JSON.stringify(message)))
   }
 
