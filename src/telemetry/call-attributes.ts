@@ -2,6 +2,7 @@
 import type { Call } from '../core/call.ts'
 import type { Outcome } from '../core/outcome.ts'
 import { grpcStatusName } from '../core/status.ts'
+import { errorType } from './error-type.ts'
 import * as names from './semantic-conventions.ts'
 
 /** Peers choose statuses; what comes later is made for each call. */
@@ -28,6 +29,11 @@ export class CallAttributes {
     const isGrpc = call.kind.protocol === 'grpc'
     const status = call.status || outcome.status || 0
     const isGood = outcome.verdict === 'success'
+    if (!isGood && !isGrpc && status > 0) {
+      const reason = errorType(call, outcome, status)
+      // It began well and broke off, which is rare.
+      if (reason !== String(status)) return { ...this.#http(status, true), [names.ERROR_TYPE]: reason }
+    }
     const reason = isGood || status > 0 ? status : (outcome.code ?? outcome.verdict)
     const key = isGood || typeof reason === 'string' ? reason : -reason
     const known = this.#kept.get(key)

@@ -7,6 +7,7 @@ import type { Call } from '../../core/call.ts'
 import type { CallDetails } from '../../core/call-details.ts'
 import type { Outcome } from '../../core/outcome.ts'
 import { methodClass, OTHER_METHOD, type Side } from '../call-metrics.ts'
+import { errorType } from '../error-type.ts'
 import { networkProtocol } from '../network-protocol.ts'
 import { REDACTED } from '../redact.ts'
 import * as names from '../semantic-conventions.ts'
@@ -56,7 +57,7 @@ export function callFields(ended: EndedCall, headers: readonly LoggedHeader[]): 
   if (version !== undefined) fields[names.NETWORK_PROTOCOL_VERSION] = version
   if (call.mirror) fields[names.MIRROR] = true
   fields['inmesh.logged'] = logged
-  addFailure(fields, outcome, details.status)
+  addFailure(fields, call, outcome, details.status)
   for (const header of headers) addHeader(fields, call, header)
   if (call.trace !== undefined) {
     // The names that OpenTelemetry's instrumentation of pino adds.
@@ -106,9 +107,10 @@ function addTimes(fields: Fields, { side, call, decisive, endedAt }: EndedCall):
   fields['inmesh.connect_ms'] = rounded(connectMs)
 }
 
-function addFailure(fields: Fields, { verdict, code, status }: Outcome, shown: number | undefined): void {
+function addFailure(fields: Fields, call: Call, outcome: Outcome, shown: number | undefined): void {
+  const { verdict, code, status } = outcome
   if (verdict === 'success') return
-  fields[names.ERROR_TYPE] = status === undefined && shown === undefined ? (code ?? verdict) : String(status ?? shown)
+  fields[names.ERROR_TYPE] = errorType(call, outcome, status ?? shown)
   if (code === undefined) return
   fields['inmesh.code'] = code
   const flag = flagOf(code)
