@@ -6,8 +6,14 @@ export const REDACTED = '[redacted]'
 
 const SECRET_NAME = /private_?key|^key$|^pfx$|^token$|_token$|Token$|secret|passw|passphrase|authorization|cookie/i
 /** Headers beside them that prove who asks, or are a key to something. */
-const SECRET_HEADER =
-  /authenticat|credential|api-?key|access-?key|signature|session|csrf|xsrf|jwt|client-cert|assertion/i
+const SECRET_HEADER = new RegExp(
+  [
+    'authenticat|credential|signature|hmac|session|csrf|xsrf|jwt|client-cert|assertion',
+    '(?:api|access|auth|functions|subscription)-?key',
+    '(?:^|-)(?:auth|otp)(?:-|$)',
+  ].join('|'),
+  'i',
+)
 /**
  * Linear in the text, as every expression for outside text must be: no two parts match the same
  * characters.

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { redact, redactText } from '../../src/telemetry/redact.ts'
+import { isSecretHeader, redact, redactText } from '../../src/telemetry/redact.ts'
 
 describe('redact', () => {
   it('replaces secrets by name and by look, at any depth', () => {
@@ -63,4 +63,13 @@ describe('redactText', () => {
   it('cuts what is too long', () => {
     expect(redactText('a'.repeat(300), 256)).toBe(`${'a'.repeat(253)}...`)
   })
+})
+
+it('knows headers that hold secrets by their names, and leaves others', () => {
+  const secret = ['authorization', 'proxy-authorization', 'cookie', 'set-cookie', 'x-api-key', 'x-auth', 'x-auth-key']
+  secret.push('x-amz-security-token', 'x-functions-key', 'ocp-apim-subscription-key', 'x-hub-signature-256', 'x-otp')
+  secret.push('x-shopify-hmac-sha256', 'x-csrf', 'x-session-id', 'x-forwarded-client-cert')
+  expect(secret.filter((name) => !isSecretHeader(name))).toEqual([])
+  const open = ['x-request-id', 'idempotency-key', 'sec-websocket-key', 'user-agent', 'x-author', 'x-tenant', 'host']
+  expect(open.filter(isSecretHeader)).toEqual([])
 })
