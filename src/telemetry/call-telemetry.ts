@@ -76,6 +76,7 @@ class MeteredAndTraced implements CallTelemetry {
 
   callStarted(call: Call): void {
     this.#metrics.callStarted(call)
+    if (this.#accessLog !== undefined) this.#accessLog.callStarted(call)
     if (this.#tracing === undefined) call.trace ??= call.parent?.trace
     else this.#tracing.callStarted(call)
     if (this.#observers !== undefined) this.#tell((observer) => observer.callStarted(call))

@@ -57,6 +57,7 @@ export class MirrorMetricsAndSpans implements MirrorTelemetry {
     series.inFlight += 1
     if (this.#traffic.on) this.#count(series, mirrored, mirror, of)
     if (of.observed !== undefined) this.#tracing?.mirrorStarted(mirror, of)
+    if (this.#accessLog !== undefined) this.#accessLog.mirrorStarted(mirror, of)
   }
 
   mirrorEnded(mirrored: Mirrored, mirror: Attempt, outcome: Outcome): void {

@@ -9,7 +9,7 @@ import type { Outcome } from '../../core/outcome.ts'
 import type { Side } from '../call-metrics.ts'
 import type { Metrics } from '../metrics.ts'
 import { callFields, type Logged } from './call-fields.ts'
-import { LineWriter } from './line-writer.ts'
+import { isLogging, LineWriter } from './line-writer.ts'
 import { type AccessLogPolicy, type AccessLogSettings, type LogRule, logRule } from './settings.ts'
 
 /** Runs `work` where the span of `call` is the active one. */
@@ -43,6 +43,8 @@ export class LoggedCalls {
   readonly #rules = new Map<string, LogRule | undefined>()
   /** Of services without a document. */
   readonly #usual: LogRule | undefined
+  /** Calls that a logger makes. A line about each would make the next one. */
+  readonly #ofLoggers = new WeakSet<Call>()
   /** It has just ended its call, which is notified next. */
   #decisive: Attempt | undefined = undefined
   /** Of an SDK that records spans. */
@@ -73,6 +75,11 @@ export class LoggedCalls {
     return false
   }
 
+  /** In the async context of its caller. */
+  callStarted(call: Call): void {
+    if (isLogging()) this.#ofLoggers.add(call)
+  }
+
   /** `attempt` has ended its call. */
   decided(attempt: Attempt): void {
     this.#decisive = attempt
@@ -90,6 +97,10 @@ export class LoggedCalls {
     this.#log(decisive.call, outcome, decisive, this.#clock.now())
   }
 
+  mirrorStarted(mirror: Attempt, of: Call): void {
+    if (this.#ofLoggers.has(of)) this.#ofLoggers.add(mirror.call)
+  }
+
   mirrorEnded(mirror: Attempt, outcome: Outcome): void {
     this.#log(mirror.call, outcome, mirror, mirror.endedAt || this.#clock.now())
   }
@@ -99,7 +110,7 @@ export class LoggedCalls {
     const rule = this.#rules.has(service) ? this.#rules.get(service) : this.#usual
     if (rule === undefined) return
     const logged = this.#reason(rule, call, outcome, endedAt)
-    if (logged === undefined) return
+    if (logged === undefined || this.#ofLoggers.has(call)) return
     if (this.#writer.full) {
       this.#writer.drop()
       return

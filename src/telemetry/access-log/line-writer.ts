@@ -12,9 +12,9 @@ export type AccessLogFields = Readonly<Record<string, string | number | boolean 
 
 /** A logger such as one of pino. */
 export interface AccessLogger {
-  info(fields: AccessLogFields, message: string): void
+  info(fields: AccessLogFields, message: string): unknown
   /** For calls that failed. */
-  warn(fields: AccessLogFields, message: string): void
+  warn(fields: AccessLogFields, message: string): unknown
 }
 
 /** Takes the lines: a logger, or a function that gets each as JSON, without an end of line. */
@@ -34,7 +34,7 @@ export const MESSAGE = 'access'
 
 /** About a megabyte of lines. */
 const MOST_WAITING = 1_000
-/** Promises of a function that have not settled. */
+/** Promises of the logger that have not settled. */
 const MOST_UNSETTLED = 1_000
 /** Of one turn of the event loop. */
 const SLICE_MS = 5
@@ -42,6 +42,12 @@ const SLICE_MS = 5
 const LAST_MS = 1_000
 
 const inNoContext = AsyncLocalStorage.snapshot()
+const logging = new AsyncLocalStorage<boolean>()
+
+/** Whether a logger runs, or what it has begun. */
+export function isLogging(): boolean {
+  return logging.getStore() === true
+}
 
 export class LineWriter {
   readonly #target: AccessLogTarget
@@ -50,6 +56,8 @@ export class LineWriter {
   #waiting: Line[] = []
   #scheduled = false
   #unsettled = 0
+  /** For the end: called when the last promise of the logger has settled. */
+  #whenSettled: (() => void) | undefined = undefined
   #closed = false
 
   constructor(target: AccessLogTarget, metrics: Metrics, service: string) {
@@ -81,12 +89,23 @@ export class LineWriter {
     setImmediate(writeNext, this)
   }
 
-  /** Writes what waits, for a second at most. */
+  /** Writes what waits, and waits for the logger's promises: a second at most for both. */
   async close(): Promise<void> {
     const untilAt = performance.now() + LAST_MS
     while (this.#waiting.length > 0 && performance.now() < untilAt) await new Promise(setImmediate)
     this.#closed = true
     for (const _ of this.#waiting.splice(0)) this.drop()
+    if (this.#unsettled > 0) await this.#allSettled(untilAt - performance.now())
+  }
+
+  #allSettled(atMostMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, Math.max(0, atMostMs))
+      this.#whenSettled = () => {
+        clearTimeout(timer)
+        resolve()
+      }
+    })
   }
 
   /** @internal */
@@ -94,48 +113,59 @@ export class LineWriter {
     const lines = this.#waiting
     const untilAt = performance.now() + SLICE_MS
     let written = 0
-    do {
+    // The end may have dropped them all.
+    while (written < lines.length) {
       this.#write(lines[written]!)
       written += 1
-    } while (written < lines.length && performance.now() < untilAt)
+      if (performance.now() >= untilAt) break
+    }
     lines.splice(0, written)
     this.#scheduled = lines.length > 0
     if (this.#scheduled) setImmediate(writeNext, this)
   }
 
   #write(line: Line): void {
+    let returned: unknown
     try {
-      if (line.within === undefined) this.#log(line)
-      else line.within(() => this.#log(line))
-      this.#written.value += 1
+      if (line.within === undefined) returned = this.#log(line)
+      else
+        line.within(() => {
+          returned = this.#log(line)
+        })
+      if (typeof (returned as PromiseLike<unknown> | undefined)?.then === 'function') this.#settle(returned)
+      else this.#written.value += 1
     } catch {
       this.#dropped('logger-failed')
     }
   }
 
-  #log({ at, failed, fields }: Line): void {
+  #log({ at, failed, fields }: Line): unknown {
     const target = this.#target
-    if (typeof target !== 'function') {
-      if (failed) target.warn(fields, MESSAGE)
-      else target.info(fields, MESSAGE)
-      return
-    }
     const level = failed ? 'warn' : 'info'
-    const returned = target(JSON.stringify({ time: at, level, msg: MESSAGE, ...fields }))
-    if (typeof (returned as PromiseLike<unknown> | undefined)?.then !== 'function') return
+    if (typeof target !== 'function') return target[level](fields, MESSAGE)
+    return target(JSON.stringify({ time: at, level, msg: MESSAGE, ...fields }))
+  }
+
+  /** A promise that nobody else handles would end the process if it rejects. */
+  #settle(promised: unknown): void {
     this.#unsettled += 1
-    Promise.resolve(returned).then(
+    const settled = (): void => {
+      this.#unsettled -= 1
+      if (this.#unsettled === 0) this.#whenSettled?.()
+    }
+    Promise.resolve(promised).then(
       () => {
-        this.#unsettled -= 1
+        this.#written.value += 1
+        settled()
       },
       () => {
-        this.#unsettled -= 1
         this.#dropped('logger-failed')
+        settled()
       },
     )
   }
 }
 
 function writeNext(writer: LineWriter): void {
-  inNoContext(() => writer.writeSome())
+  inNoContext(() => logging.run(true, () => writer.writeSome()))
 }

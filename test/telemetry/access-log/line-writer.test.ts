@@ -1,6 +1,11 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { expect, it } from 'vitest'
-import { type AccessLogTarget, type Line, LineWriter } from '../../../src/telemetry/access-log/line-writer.ts'
+import {
+  type AccessLogTarget,
+  isLogging,
+  type Line,
+  LineWriter,
+} from '../../../src/telemetry/access-log/line-writer.ts'
 import { Metrics } from '../../../src/telemetry/metrics.ts'
 
 function setUp(target: AccessLogTarget) {
@@ -83,6 +88,41 @@ it('goes on after a logger that throws', async () => {
   writer.add(line())
   await turn()
   expect([lines(), dropped('logger-failed')]).toEqual([1, 1])
+})
+
+it('counts what a logger rejects as dropped, and handles the rejection, whatever its form', async () => {
+  const reject = (): Promise<never> => Promise.reject(new Error('disk full'))
+  for (const target of [reject, { info: reject, warn: reject }]) {
+    const { writer, lines, dropped } = setUp(target)
+    writer.add(line())
+    writer.add({ ...line(), failed: true })
+    await writer.close()
+    expect([lines(), dropped('logger-failed')]).toEqual([0, 2])
+  }
+})
+
+it('waits at its end for the promises of the logger', async () => {
+  let settled = 0
+  const { writer, lines } = setUp(async () => {
+    for (let i = 0; i < 20; i++) await turn()
+    settled += 1
+  })
+  writer.add(line())
+  writer.add(line())
+  await writer.close()
+  expect([settled, lines()]).toEqual([2, 2])
+})
+
+it('knows its logger, and what that has begun', async () => {
+  const found: boolean[] = []
+  const { writer } = setUp(async () => {
+    found.push(isLogging())
+    await turn()
+    found.push(isLogging())
+  })
+  writer.add(line())
+  await writer.close()
+  expect([...found, isLogging()]).toEqual([true, true, false])
 })
 
 it('runs the logger in no async context', async () => {
