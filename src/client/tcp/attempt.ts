@@ -5,6 +5,7 @@
  */
 import type { Timer } from '../../core/clock.ts'
 import { outcome as makeOutcome, type Outcome, SUCCESS } from '../../core/outcome.ts'
+import { TCP_ALPN } from '../../net/tcp-greeting.ts'
 import { answerBegins } from '../../resilience/execution.ts'
 import { ClientAttempt } from '../attempt.ts'
 import type { TcpCall } from './call.ts'
@@ -36,6 +37,7 @@ export class TcpAttempt extends ClientAttempt implements ConnectionUser {
     this.sent = true
     this.connectedAt = clock.now()
     this.connecting = connection.connecting
+    this.transport = TCP_ALPN
     answerBegins(this.call.stack, this)
     this.commit(Number.POSITIVE_INFINITY)
     this.#proving = clock.startBackgroundTimer(PROVEN_MS, prove, this)

@@ -101,7 +101,9 @@ export class GrpcServerCall extends InterceptedCall implements HandlerOwner {
   /** For faults that match by header. */
   header(name: string): string | undefined {
     const value = this.headers[name]
-    return Array.isArray(value) ? value.join(', ') : value
+    if (Array.isArray(value)) return value.join(', ')
+    // An object inherits members that a header may be named like.
+    return typeof value === 'string' ? value : undefined
   }
 
   override details(): CallDetails {

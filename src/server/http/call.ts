@@ -5,7 +5,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { type CallDetails, pathOf } from '../../core/call-details.ts'
 import { servingFromHere } from '../../core/context.ts'
-import { lengthOf } from '../../core/digits.ts'
 import type { ErrorCode, MeshError } from '../../core/errors.ts'
 import { type Outcome, outcome } from '../../core/outcome.ts'
 import { httpOutcome } from '../../core/status.ts'
@@ -17,13 +16,14 @@ import { bindEmitter, guardEmitter } from '../guarded-emitter.ts'
 import { ServedCall, type ServedCallHost } from '../served-call.ts'
 import type { AnswerLoad } from '../server-load.ts'
 import type { Application } from './application.ts'
+import { BodyBytes } from './body-bytes.ts'
 import { BodyProgress } from './body-progress.ts'
 import { kindOf } from './call-kind.ts'
 import type { Exchange } from './exchange.ts'
 import { readContext } from './headers.ts'
 import type { HttpRequestHead } from './request-head.ts'
-import { discardWrites, observeResponse, type ResponseObserver, refuse } from './response.ts'
-import { isWebSocket, WebSocketClose } from './websocket-close.ts'
+import { discardWrites, observeResponse, type Refusal, type ResponseObserver, refuse } from './response.ts'
+import { TakenOver } from './taken-over.ts'
 
 export interface HttpServerCallHost extends ServedCallHost {
   readonly application: Application
@@ -50,13 +50,13 @@ export class HttpServerCall extends ServedCall implements ResponseObserver {
   /** The handler has returned a promise. */
   #promised = false
   #expectation: Expectation = 'none'
-  /** Bytes written and read on the connection when the application took it over. */
-  #upgradedAt = 0
-  #readBefore = 0
+  /** An upgrade. */
+  #takenOver: TakenOver | undefined = undefined
   sentBytes: number
+  /** Made if somebody will ask, and the carrier does not count them. */
+  readonly #bodyBytes: BodyBytes | undefined = undefined
   /** Routers change the URL of the request. */
   readonly #target: string
-  #webSocket: WebSocketClose | undefined = undefined
 
   constructor(
     host: HttpServerCallHost,
@@ -76,7 +76,9 @@ export class HttpServerCall extends ServedCall implements ResponseObserver {
     this.response = response
     this.#host = host
     this.#target = request.url ?? ''
-    this.sentBytes = this.stack.telemetry.wantsBytes === true ? 0 : -1
+    const wantsBytes = this.stack.telemetry.wantsBytes === true
+    this.sentBytes = wantsBytes ? 0 : -1
+    if (wantsBytes && exchange.bodyBytes === undefined && hasBody(request)) this.#bodyBytes = new BodyBytes(request)
     this.#callerSetDeadline = timeoutMs !== undefined
     this.#fromMesh = scan.fromMesh
     readContext(this, scan)
@@ -112,24 +114,24 @@ export class HttpServerCall extends ServedCall implements ResponseObserver {
   /** For faults that match by header. */
   header(name: string): string | undefined {
     const value = this.request.headers[name]
-    return Array.isArray(value) ? value.join(', ') : value
+    if (Array.isArray(value)) return value.join(', ')
+    // An object inherits members that a header may be named like.
+    return typeof value === 'string' ? value : undefined
   }
 
   override details(): CallDetails {
     const { request, response, exchange } = this
     const details = { ...super.details(), path: pathOf(this.#target) }
-    if (this.attempt.status === 101) {
-      const { bytesWritten, bytesRead } = exchange.socket
-      return { ...details, bytesSent: bytesWritten - this.#upgradedAt, bytesReceived: bytesRead - this.#readBefore }
+    if (this.#takenOver !== undefined) {
+      const { bytesSent, bytesReceived } = this.#takenOver
+      return { ...details, bytesSent, bytesReceived }
     }
-    const length = request.headers['content-length']
-    const hasBody = length !== undefined || request.headers['transfer-encoding'] !== undefined
-    const received = exchange.bodyBytes ?? (length === undefined ? -1 : lengthOf(length))
+    const counted = exchange.bodyBytes ?? this.#bodyBytes?.received
     const bodiless = request.method === 'HEAD' || response.statusCode === 204 || response.statusCode === 304
     return {
       ...details,
-      bytesReceived: !hasBody ? 0 : received < 0 ? undefined : received,
-      bytesSent: bodiless ? 0 : this.sentBytes < 0 || this.verdict !== undefined ? undefined : this.sentBytes,
+      bytesReceived: hasBody(request) ? counted : 0,
+      bytesSent: bodiless ? 0 : this.sentBytes < 0 ? undefined : this.sentBytes,
     }
   }
 
@@ -138,12 +140,10 @@ export class HttpServerCall extends ServedCall implements ResponseObserver {
   }
 
   protected injectFault({ status }: FaultRule): void {
-    const { request, response } = this
     // During the delay, the caller may have left or the deadline passed.
-    if (!this.listed || response.writableEnded) return
+    if (!this.listed || this.response.writableEnded) return
     if (status === undefined) this.handle()
-    else
-      refuse(request, response, { status, code: 'server-error', message: 'Injected fault (`faults` of this service).' })
+    else this.#refuse({ status, code: 'server-error', message: 'Injected fault (`faults` of this service).' })
   }
 
   protected handle(): void {
@@ -164,7 +164,7 @@ export class HttpServerCall extends ServedCall implements ResponseObserver {
       response.writeContinue()
       return listener(request, response)
     }
-    refuse(request, response, {
+    this.#refuse({
       status: 417,
       code: 'protocol-error',
       message: 'Expect: only 100-continue is supported.',
@@ -199,36 +199,34 @@ export class HttpServerCall extends ServedCall implements ResponseObserver {
     return this.#callerSetDeadline || !this.response.headersSent ? super.bindsUntil : Number.POSITIVE_INFINITY
   }
 
-  /** Runs an upgrade. It has no deadline and lasts as long as its connection. */
-  runUpgrade(work: () => unknown): void {
+  /**
+   * Runs an upgrade. It has no deadline and lasts as long as its connection. `early`: bytes that
+   * came with the request.
+   */
+  runUpgrade(work: () => unknown, early: number): void {
     const { socket } = this.exchange
     this.deadlineAt = Number.POSITIVE_INFINITY
     this.dueAt = Number.POSITIVE_INFINITY
     socket.once('close', () => this.finish())
-    this.attempt.status = 101
-    this.#upgradedAt = socket.bytesWritten
-    this.#readBefore = socket.bytesRead
+    this.#takenOver = new TakenOver(this.request, socket, early)
     bindEmitter(this.request, this)
     guardEmitter(socket, this)
-    if (isWebSocket(this.request)) this.#webSocket = new WebSocketClose(socket)
     this.#runUserCode(work)
     if (this.#host.state === 'finishing') this.goAway()
   }
 
   /** The server is closing: asks a WebSocket to close. */
   goAway(): void {
-    this.#webSocket?.request()
+    this.#takenOver?.goAway()
   }
 
   protected ending(): Outcome | undefined {
     const { response } = this
-    const upgraded = this.attempt.status === 101
-    let ending = this.verdict
-    if (ending === undefined && (response.writableFinished || upgraded)) {
-      ending = httpOutcome(upgraded ? 101 : response.statusCode, false, undefined)
-    }
-    if (ending !== undefined && response.headersSent) this.attempt.status = response.statusCode
-    return ending
+    const status = this.#takenOver?.status ?? (response.headersSent ? response.statusCode : 0)
+    this.attempt.status = status
+    if (this.verdict !== undefined) return this.verdict
+    const answered = this.#takenOver === undefined ? response.writableFinished : status > 0
+    return answered ? httpOutcome(status, false, undefined) : undefined
   }
 
   protected override ended(): void {
@@ -262,13 +260,13 @@ export class HttpServerCall extends ServedCall implements ResponseObserver {
       return
     }
     this.verdict = outcome('failure', cause.code, cause)
-    if (response.headersSent || this.attempt.status === 101) {
+    if (response.headersSent || this.#takenOver !== undefined) {
       this.cancel(cause)
       this.exchange.socket.destroy()
       return
     }
     const closed = cause.code === 'closed'
-    refuse(request, response, {
+    this.#refuse({
       status: closed ? 503 : (REFUSAL_STATUS[cause.code] ?? 504),
       code: cause.code,
       message: closed ? 'The server is going away.' : cause.message,
@@ -288,9 +286,9 @@ export class HttpServerCall extends ServedCall implements ResponseObserver {
     const path = (request.url ?? '').split('?', 1)[0]!
     this.#host.handlerFailed(error, this.kind.method, path)
     if (this.verdict !== undefined || response.writableEnded || !this.listed) return
-    if (response.headersSent || this.attempt.status === 101) {
+    if (response.headersSent || this.#takenOver !== undefined) {
       this.verdict = outcome('failure', 'server-error', error)
-      if (response.headersSent || socket.bytesWritten > this.#upgradedAt) socket.destroy()
+      if (response.headersSent || this.#takenOver?.hasWritten) socket.destroy()
       else {
         socket.write(UPGRADE_FAILED)
         socket.destroySoon()
@@ -298,22 +296,31 @@ export class HttpServerCall extends ServedCall implements ResponseObserver {
       return
     }
     this.verdict = outcome('failure', 'server-error', error, 500)
-    refuse(request, response, { status: 500, code: 'server-error', message: 'The handler failed.' })
+    this.#refuse({ status: 500, code: 'server-error', message: 'The handler failed.' })
     discardWrites(response)
   }
 
+  #refuse(refusal: Refusal): void {
+    const length = refuse(this.request, this.response, refusal)
+    if (this.sentBytes >= 0) this.sentBytes = length
+  }
+
   protected refuse(code: ErrorCode, message: string): void {
-    const { request, response } = this
     const status = REFUSAL_STATUS[code] ?? 503
     const notExecuted = code !== 'permission-denied'
     const retryAfter = status === 503 || status === 429
     const { denied } = this.connection
     const close = denied || this.exchange.leaveAt <= this.startedAt
     const marker = denied ? identityRefusal('denied') : code
-    refuse(request, response, { status, code, message, notExecuted: notExecuted && marker, retryAfter, close })
+    this.#refuse({ status, code, message, notExecuted: notExecuted && marker, retryAfter, close })
     this.attempt.status = status
     endCall(this.stack, this, outcome(notExecuted ? 'refused' : 'failure', code, undefined, status))
   }
+}
+
+function hasBody({ headers }: IncomingMessage): boolean {
+  const length = headers['content-length']
+  return (length !== undefined && length !== '0') || headers['transfer-encoding'] !== undefined
 }
 
 function callApplication(call: HttpServerCall): unknown {

@@ -221,12 +221,16 @@ export interface Refusal {
   readonly close?: boolean
 }
 
-/** Answers in place of the handler with `{"error":{"code","message"}}`, and drops its headers. */
-export function refuse(request: IncomingMessage, response: ServerResponse, refusal: Refusal): void {
+/**
+ * Answers in place of the handler with `{"error":{"code","message"}}`, and drops its headers.
+ * Returns the length of that body in bytes.
+ */
+export function refuse(request: IncomingMessage, response: ServerResponse, refusal: Refusal): number {
   for (const name of response.getHeaderNames()) response.removeHeader(name)
   const { status, code, message } = refusal
   const body = JSON.stringify({ error: { code, message } })
-  const headers = ['content-type', 'application/json', 'content-length', String(Buffer.byteLength(body))]
+  const length = Buffer.byteLength(body)
+  const headers = ['content-type', 'application/json', 'content-length', String(length)]
   if (refusal.notExecuted) headers.push(NOT_EXECUTED, refusal.notExecuted)
   if (refusal.retryAfter === true) headers.push('retry-after', RETRY_AFTER_S)
   if (refusal.close === true) {
@@ -236,6 +240,7 @@ export function refuse(request: IncomingMessage, response: ServerResponse, refus
   ServerResponse.prototype.writeHead.call(response, status, headers)
   ServerResponse.prototype.end.call(response, body, 'utf8')
   linger(request)
+  return length
 }
 
 function linger(request: IncomingMessage): void {

@@ -42,7 +42,7 @@ export function serveUpgrade(
       return
     }
     response.detachSocket(socket)
-    call.runUpgrade(() => listener(request, socket, head))
+    call.runUpgrade(() => listener(request, socket, head), head.length)
   }
   const admitted = call.admit(requestHead)
   if (typeof admitted === 'boolean') upgrade(admitted)
