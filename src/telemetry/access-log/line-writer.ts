@@ -146,7 +146,7 @@ export class LineWriter {
     return target(JSON.stringify({ time: at, level, msg: MESSAGE, ...fields }))
   }
 
-  /** A promise that nobody else handles would end the process if it rejects. */
+  /** A promise that rejects without a handler would end the process. */
   #settle(promised: unknown): void {
     this.#unsettled += 1
     const settled = (): void => {
