@@ -228,16 +228,16 @@ describe('a call over gRPC', () => {
     const [good, bad] = await client.of('client', 2)
     expect(good).toMatchObject({
       'rpc.system.name': 'grpc',
-      'rpc.method': '/shop.Inventory/Get',
-      'rpc.status_code': 0,
+      'rpc.method': 'shop.Inventory/Get',
+      'rpc.status_code': 'OK',
       'inmesh.bytes_sent': 3,
       'inmesh.bytes_received': 5,
       'service.peer.name': 'inventory',
     })
-    expect(bad).toMatchObject({ 'rpc.status_code': 13, 'inmesh.flag': 'SE', level: 40 })
+    expect(bad).toMatchObject({ 'rpc.status_code': 'INTERNAL', 'inmesh.flag': 'SE', level: 40 })
     expect(await server.of('server', 2)).toMatchObject([
-      { 'rpc.status_code': 0, 'inmesh.bytes_sent': 5, 'inmesh.bytes_received': 3, 'service.peer.name': 'checkout' },
-      { 'rpc.status_code': 13 },
+      { 'rpc.status_code': 'OK', 'inmesh.bytes_sent': 5, 'inmesh.bytes_received': 3, 'service.peer.name': 'checkout' },
+      { 'rpc.status_code': 'INTERNAL' },
     ])
   })
 })

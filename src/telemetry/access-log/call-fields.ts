@@ -6,6 +6,7 @@ import type { Attempt } from '../../core/attempt.ts'
 import type { Call } from '../../core/call.ts'
 import type { CallDetails } from '../../core/call-details.ts'
 import type { Outcome } from '../../core/outcome.ts'
+import { grpcStatusName } from '../../core/status.ts'
 import { methodClass, OTHER_METHOD, type Side } from '../call-metrics.ts'
 import { errorType } from '../error-type.ts'
 import { networkProtocol } from '../network-protocol.ts'
@@ -72,9 +73,9 @@ function addRequest(fields: Fields, call: Call, outcome: Outcome, details: CallD
   const { protocol, method } = call.kind
   if (protocol === 'grpc') {
     fields[names.RPC_SYSTEM_NAME] = 'grpc'
-    fields[names.RPC_METHOD] = safeText(method, LONGEST_NAME)
+    fields[names.RPC_METHOD] = safeText(names.rpcMethod(method), LONGEST_NAME)
     const status = details.status ?? (outcome.verdict === 'success' ? 0 : outcome.status)
-    if (status !== undefined) fields[names.RPC_STATUS_CODE] = status
+    if (status !== undefined) fields[names.RPC_STATUS_CODE] = grpcStatusName(status)
     return
   }
   if (protocol !== 'http') return
