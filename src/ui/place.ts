@@ -16,18 +16,25 @@ export interface Place {
   readonly filter: string
 }
 
+/** As the registry takes names: no other gets into a path that is asked for. */
+const SERVICE = /^[a-z0-9-]{1,63}$/
+const LATEST = 8.64e15
+/** A token of an operator or of a process, wherever it stands. */
+const TOKEN = /inmesh-(?:admin|join)\./
+
 const START: Place = { view: 'graph', service: '', windowS: 60, at: undefined, filter: '' }
 
 export function readPlace(hash: string): Place {
   const [view = '', query = ''] = hash.replace(/^#\/?/, '').split('?', 2)
   const given = new URLSearchParams(query)
   const at = Number(given.get('at'))
+  const service = given.get('service') ?? ''
   const windowS = Number(given.get('window'))
   return {
     view: VIEWS.find((one) => one === view) ?? 'graph',
-    service: given.get('service') ?? '',
+    service: SERVICE.test(service) ? service : '',
     windowS: WINDOWS.find((one) => one === windowS) ?? 60,
-    at: Number.isFinite(at) && at > 0 ? at : undefined,
+    at: Number.isInteger(at) && at > 0 && at <= LATEST ? at : undefined,
     filter: given.get('filter') ?? '',
   }
 }
@@ -46,12 +53,16 @@ export function go(place: Partial<Place>, from: Place): void {
   location.hash = linkTo(place, from)
 }
 
+/** A token that somebody put into the address stays in no history. */
+export function forgetToken(): void {
+  if (TOKEN.test(location.hash)) history.replaceState(null, '', '#/graph')
+}
+
 export function usePlace(): Place {
   const [place, setPlace] = useState(() => readPlace(location.hash))
   useEffect(() => {
     const follow = (): void => {
-      // A token that somebody put into an address stays in no history.
-      if (location.hash.includes('inmesh-')) history.replaceState(null, '', '#/graph')
+      forgetToken()
       setPlace(readPlace(location.hash))
     }
     follow()

@@ -202,6 +202,20 @@ test('no script reads the session, and neither a store nor an address keeps the 
   expect(cookies[0]!.value).not.toContain(token.split('.')[1])
 })
 
+test('a link that somebody else made asks nothing but what the page asks', async () => {
+  const asked: string[] = []
+  const note = (one: { url(): string }): unknown => asked.push(one.url())
+  page.on('request', note)
+  await show(`service?service=${encodeURIComponent('inventory/../../audit?x=')}&at=1e300`)
+  await expect.poll(() => page.getByRole('heading', { level: 1 }).innerText()).toBe('Service')
+  await show('constructor?__proto__=x')
+  await expect.poll(() => page.getByRole('heading', { level: 1 }).innerText()).toBe('Graph')
+  await show('graph?service=inmesh-demo')
+  await expect.poll(() => page.url()).toMatch(/service=inmesh-demo$/)
+  page.off('request', note)
+  expect(asked.filter((url) => /audit|1e\+?300|\.\./.test(url))).toEqual([])
+})
+
 test('a page of another origin neither frames it nor reads what it asks', async () => {
   const { uiUrl } = shop.registry
   const other = await openPage(browser, 'null')

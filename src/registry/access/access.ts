@@ -112,13 +112,19 @@ export function checkHost(request: IncomingRequest, peer: Peer, access: Access, 
   throw new ApiError('host-refused', `'${(host ?? authority).slice(0, 100)}' is not a name of this registry${hint}`)
 }
 
-/** Refuses changes that a page of another origin asks for. */
+/** Refuses what a page of another origin asks for, or makes a browser load. */
 export function checkOrigin(request: IncomingRequest): void {
   const { origin } = request.headers
-  if (origin === undefined || origin === `https://${authorityOf(request)}`) return
-  // The page in plain text (ui/page-listener); with https, a proxy there ends TLS.
-  if (!isEncrypted(request) && origin === `http://${authorityOf(request)}`) return
-  throw new ApiError('origin-refused', 'a page of another origin may not change anything here')
+  // None is an address that somebody typed. Old browsers, and clients that are none, do not say it.
+  const site = request.headers['sec-fetch-site'] ?? 'none'
+  if ((site === 'none' || site === 'same-origin') && (origin === undefined || isOwn(origin, request))) return
+  throw new ApiError('origin-refused', 'a page of another origin may neither read nor change anything here')
+}
+
+/** The page in plain text (ui/page-listener) has `http`; with `https` there, a proxy ends TLS. */
+function isOwn(origin: string, request: IncomingRequest): boolean {
+  const authority = authorityOf(request)
+  return origin === `https://${authority}` || (!isEncrypted(request) && origin === `http://${authority}`)
 }
 
 export function isEncrypted(request: IncomingRequest): boolean {

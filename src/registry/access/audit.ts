@@ -19,8 +19,13 @@ const STRANGERS: readonly [number, number] = [10, 200]
 /** The same of one identity, and of all identities. */
 const MEMBER: readonly [number, number] = [5, 100]
 const MEMBERS: readonly [number, number] = [50, 1_000]
-/** How much of the log refusals may take: what was done is pushed out only by what is done. */
-const REFUSALS_KEPT = { stranger: AUDIT_KEPT / 4, member: AUDIT_KEPT / 4 } as const
+/**
+ * How much of the log each may take: what was done is pushed out only by what is done, and logging
+ * in, which an operator who may only read can do, is not among it.
+ */
+const KEPT = { stranger: AUDIT_KEPT / 4, member: AUDIT_KEPT / 4, login: AUDIT_KEPT / 4 } as const
+/** Of an operator, to the page of the mesh. */
+export const LOGIN_ACTION = 'ui-login'
 /** Removals in one transaction. */
 const MOST_REMOVALS = 50
 const LONGEST_DETAIL = 300
@@ -97,23 +102,22 @@ export class Audit {
   #superfluous(): string[] {
     const excess = this.#state.auditSize + 1 - AUDIT_KEPT
     if (excess <= 0) return []
-    const keys: Record<Kind, string[]> = { stranger: [], member: [], done: [] }
+    const keys: Record<Kind, string[]> = { stranger: [], member: [], login: [], done: [] }
     for (const record of this.#state.audit) keys[kindOf(record)].push(record.id)
-    const kind =
-      keys.stranger.length > REFUSALS_KEPT.stranger
-        ? 'stranger'
-        : keys.member.length > REFUSALS_KEPT.member
-          ? 'member'
-          : 'done'
+    const kind = LIMITED.find((one) => keys[one].length > KEPT[one]) ?? 'done'
     return keys[kind].slice(0, Math.min(excess, MOST_REMOVALS))
   }
 }
 
-/** A refusal of somebody unknown, one of an identity or an operator, or something that was done. */
-type Kind = 'stranger' | 'member' | 'done'
+/**
+ * A refusal of somebody unknown, one of an identity or an operator, a login, or something that was
+ * done.
+ */
+type Kind = keyof typeof KEPT | 'done'
+const LIMITED = ['stranger', 'member', 'login'] as const satisfies readonly Kind[]
 
-function kindOf({ outcome, who }: AuditEntry): Kind {
-  if (outcome === 'done') return 'done'
+function kindOf({ outcome, who, action }: AuditEntry): Kind {
+  if (outcome === 'done') return action === LOGIN_ACTION ? 'login' : 'done'
   return isStranger(who) ? 'stranger' : 'member'
 }
 

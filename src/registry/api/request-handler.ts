@@ -129,7 +129,7 @@ export class RequestHandler {
     if (found === undefined) {
       throw methodNotAllowed(request, pathname, routes)
     }
-    if (found.method !== 'GET' && !isAskedByPage) checkOrigin(request)
+    if (!isAskedByPage && (found.method !== 'GET' || found.access !== 'public')) checkOrigin(request)
     if (!found.versioned) refusePreconditions(request.headers, 'what is changed here has no versions')
     refuseUnknownQuery(searchParams, found)
     const caller = this.#admit(request, peer, found, isAskedByPage)

@@ -105,6 +105,7 @@ const HEADERS = {
   'x-content-type-options': 'nosniff',
   'content-security-policy': "default-src 'none'; style-src 'unsafe-inline'",
   'x-frame-options': 'DENY',
+  'cross-origin-resource-policy': 'same-origin',
 } as const
 
 export function sendText(

@@ -5,8 +5,8 @@ import { number } from '../../options/quantities.ts'
 import type { Part } from '../traffic/cells.ts'
 import { certificatesOf } from '../traffic/certificates.ts'
 import { type ProcessReport, reportsOf } from '../traffic/instances.ts'
-import type { Mark } from '../traffic/marks.ts'
 import type { MeshTraffic } from '../traffic/mesh-traffic.ts'
+import type { AgedMark } from '../traffic/peer-answers.ts'
 import type { Watcher } from '../watch/watcher.ts'
 import type { ApiContext, ApiRequest } from './context.ts'
 import { ApiError, invalid } from './error.ts'
@@ -27,9 +27,6 @@ const QUESTION = fields({
   to: optional(serviceName()),
   called: optional(serviceName()),
 })
-
-/** A mark with its age, because clocks of registries need not agree. */
-export type AgedMark = Mark & { readonly agoMs: number }
 
 /** @throws ApiError `not-found` from a registry that keeps no traffic */
 export function trafficOf({ traffic }: ApiContext): MeshTraffic {

@@ -1,15 +1,15 @@
 /** The API of the service graph: what the processes of the mesh reported of their calls. */
 import { OUTSIDE } from '../../telemetry/traffic/traffic-message.ts'
-import type { PeerAnswer } from '../fleet/fleet.ts'
 import { type MeshEvent, ofAudit, ofInstance, ofMark } from '../traffic/events.ts'
-import { instancesOf, type ProcessReport } from '../traffic/instances.ts'
+import { instancesOf } from '../traffic/instances.ts'
+import { marksIn, processesIn, readAnswers } from '../traffic/peer-answers.ts'
 import { ROUTE_PARTS, routesOf } from '../traffic/routes.ts'
 import { seriesOf } from '../traffic/series.ts'
 import { MINUTE_MS, SLOT_MS } from '../traffic/slots.ts'
 import type { ApiContext, ApiRequest } from './context.ts'
 import { ApiError, invalid } from './error.ts'
 import { sendJson } from './request.ts'
-import { type AgedMark, localMarks, localProcesses, trafficOf } from './traffic-local.ts'
+import { localMarks, localProcesses, trafficOf } from './traffic-local.ts'
 import {
   EVENTS_QUERY,
   GRAPH_QUERY,
@@ -88,9 +88,8 @@ export async function sendInstances(context: ApiContext, { response, query }: Ap
   await trafficOf(context).traffic.work()
   const entry = state.service(service)
   const path = `/v1/traffic/local?kind=processes&service=${service}`
-  const others = local === '1' ? [] : await fleet.askPeers(path)
-  const own = localProcesses(context, service)
-  const reports = [...own, ...others.flatMap(({ body }) => (body?.processes ?? []) as ProcessReport[])]
+  const others = readAnswers(local === '1' ? [] : await fleet.askPeers(path), processesIn)
+  const reports = [...localProcesses(context, service), ...others.answered.flatMap(({ value }) => value)]
   if (entry === undefined && reports.length === 0) {
     throw new ApiError('not-found', `there is no service '${service}'`)
   }
@@ -100,8 +99,8 @@ export async function sendInstances(context: ApiContext, { response, query }: Ap
     service,
     at: clock.wallNow(),
     frozen: context.registrar.leases.isFrozen(service),
-    registries: [id, ...others.flatMap(({ registry, body }) => (body === undefined ? [] : [registry]))],
-    unreachable: unreachableOf(others),
+    registries: [id, ...others.answered.map(({ registry }) => registry)],
+    unreachable: others.unreachable,
     instances,
     // Those that only call, or whose instances are gone.
     processes: reports.filter((report) => !shown.has(report)),
@@ -116,11 +115,9 @@ export async function sendEvents(context: ApiContext, { response, query }: ApiRe
   const wallNow = clock.wallNow()
   const since = given.since ?? wallNow - HOUR_MS
   const agoMs = Math.max(0, Math.round(wallNow - since))
-  const others = local === '1' ? [] : await fleet.askPeers(`/v1/traffic/local?kind=marks&ago=${agoMs}`)
-  const marks = [
-    ...localMarks(context, agoMs),
-    ...others.flatMap(({ body }) => (body?.marks ?? []) as readonly AgedMark[]),
-  ]
+  const path = `/v1/traffic/local?kind=marks&ago=${agoMs}`
+  const others = readAnswers(local === '1' ? [] : await fleet.askPeers(path), marksIn)
+  const marks = [...localMarks(context, agoMs), ...others.answered.flatMap(({ value }) => value)]
   const events: MeshEvent[] = [
     ...marks.map(({ agoMs, ...mark }) => ofMark(mark, wallNow - agoMs)),
     ...instanceEvents.since(since).map(ofInstance),
@@ -136,8 +133,8 @@ export async function sendEvents(context: ApiContext, { response, query }: ApiRe
   sendJson(response, 200, {
     at: wallNow,
     since,
-    registries: [id, ...others.flatMap(({ registry, body }) => (body === undefined ? [] : [registry]))],
-    unreachable: unreachableOf(others),
+    registries: [id, ...others.answered.map(({ registry }) => registry)],
+    unreachable: others.unreachable,
     events: found.slice(0, limit),
     left: Math.max(0, found.length - limit),
   })
@@ -145,10 +142,6 @@ export async function sendEvents(context: ApiContext, { response, query }: ApiRe
 
 function callerOf({ state }: ApiContext, from: string | undefined): string | undefined {
   return from === OUTSIDE && state.service(OUTSIDE) === undefined ? '' : from
-}
-
-function unreachableOf(answers: readonly PeerAnswer[]): { registry: string; reason: string }[] {
-  return answers.flatMap(({ registry, body, reason }) => (body === undefined ? [{ registry, reason }] : []))
 }
 
 function roundUp(value: number, unit: number): number {

@@ -2,10 +2,10 @@
  * Asks this registry and all others about a window, and remembers the last answers: many who look
  * at the same page cost one question.
  */
-import { checkDigest } from '../../telemetry/traffic/latency-digest.ts'
 import { ApiError } from '../api/error.ts'
 import type { PeerAnswer } from '../fleet/fleet.ts'
 import { answerLocally, type LocalAnswer, type LocalQuestion } from './local-answer.ts'
+import { readAnswers, windowIn } from './peer-answers.ts'
 import { SLOT_MS } from './slots.ts'
 import type { Traffic } from './traffic.ts'
 
@@ -88,13 +88,8 @@ export class TrafficQuestions {
     const text = JSON.stringify({ ...question, agoMs: Math.round(agoMs) })
     const path = `/v1/traffic/local?kind=window&question=${encodeURIComponent(text)}`
     const [own, others] = await Promise.all([this.answer({ ...question, agoMs }), isLocal ? [] : this.#peers.ask(path)])
-    const answers = [own]
-    const unreachable: { registry: string; reason: string }[] = []
-    for (const { registry, body, reason } of others) {
-      if (body === undefined) unreachable.push({ registry, reason })
-      else if (isAnswer(body)) answers.push({ ...body, registry })
-      else unreachable.push({ registry, reason: 'its answer is not one of this version' })
-    }
+    const { answered, unreachable } = readAnswers(others, windowIn)
+    const answers = [own, ...answered.map(({ registry, value }) => ({ ...value, registry }))]
     return { answers, unreachable, end }
   }
 
@@ -109,20 +104,5 @@ export class TrafficQuestions {
     const next = this.#queue.shift()
     if (next === undefined) this.#atOnce -= 1
     else next()
-  }
-}
-
-/** As far as sums of it need. */
-function isAnswer(body: Readonly<Record<string, unknown>>): body is Readonly<Record<string, unknown>> & LocalAnswer {
-  const { sinceMs, cells, processes, states, inFlight } = body as Partial<LocalAnswer>
-  if (!Number.isFinite(sinceMs) || ![cells, processes, states, inFlight].every(Array.isArray)) return false
-  try {
-    for (const { from, to, step, ms } of cells!) {
-      if (typeof from !== 'string' || typeof to !== 'string' || !Number.isSafeInteger(step)) return false
-      if (ms !== undefined) checkDigest(ms)
-    }
-    return processes!.every(({ name, holes }) => typeof name === 'string' && Array.isArray(holes))
-  } catch {
-    return false
   }
 }

@@ -53,19 +53,19 @@ const NOTHING = {
   detail: null,
 } as const
 
-const MARKS: Readonly<Record<string, EventKind>> = {
-  circuit: 'circuit',
-  ejected: 'ejection',
-  restored: 'ejection',
-  panic: 'panic',
-}
+const MARKS: ReadonlyMap<string, EventKind> = new Map([
+  ['circuit', 'circuit'],
+  ['ejected', 'ejection'],
+  ['restored', 'ejection'],
+  ['panic', 'panic'],
+])
 
 /** `at`: on the wall clock. */
 export function ofMark(
   { what, to, service, process, before, now, endpoint, route, reason }: Mark,
   at: number,
 ): MeshEvent {
-  const kind = MARKS[what] ?? 'change'
+  const kind = MARKS.get(what) ?? 'change'
   return {
     ...NOTHING,
     at: Math.round(at),

@@ -13,6 +13,9 @@ import { callerName } from './traffic.ts'
 /** What cells of a graph are kept apart by. */
 export const GRAPH_PARTS: readonly Part[] = ['version', 'tls']
 
+/** Edges between two turns of the event loop: about 5 ms. */
+const PORTION = 250
+
 export interface GraphNode {
   readonly service: string
   /** Callers that are not of the mesh. */
@@ -66,11 +69,12 @@ export interface GraphState {
   readonly leases: Pick<Leases, 'isFrozen'>
 }
 
-export function graphOf(
+/** Lets other work of the registry go on between portions of edges. */
+export async function graphOf(
   { answers, unreachable }: Asked,
   window: { readonly at: number; readonly windowMs: number; readonly isLive: boolean },
   state: GraphState,
-): Graph {
+): Promise<Graph> {
   const { at, windowMs, isLive } = window
   const coverage = new Coverage(answers)
   const sinceMs = Math.min(windowMs, ...answers.map((one) => one.sinceMs))
@@ -89,15 +93,15 @@ export function graphOf(
     if (!edges.has(key)) edges.set(key, [])
   }
   const marked = Map.groupBy(states, ({ process, to }) => keyOf(serviceOf.get(process) ?? '', to))
-  const found = [...edges].map(([key, cells]) => {
+  const found: GraphEdge[] = []
+  for (const [key, cells] of edges) {
     const [from, to] = key.split('\n') as [string, string]
-    return edgeOf(from, to, cells, {
-      coverage,
-      span,
-      states: marked.get(key) ?? [],
-      inFlight: isLive ? (inFlight.get(key) ?? 0) : null,
-    })
-  })
+    const ofEdge = marked.get(key) ?? []
+    found.push(
+      edgeOf(from, to, cells, { coverage, span, states: ofEdge, inFlight: isLive ? (inFlight.get(key) ?? 0) : null }),
+    )
+    if (found.length % PORTION === 0) await new Promise((resolve) => setImmediate(resolve))
+  }
   const panicking = new Set(states.filter(({ what }) => what === 'panic').map(({ to }) => to))
   const names = new Set([
     ...(isLive ? [...state.services.values()].filter(isShown).map(({ name }) => name) : []),

@@ -86,7 +86,7 @@ export class MeshTraffic {
     const asked = await this.ask({ windowMs, stepMs: windowMs, by: GRAPH_PARTS }, end, isLocal)
     const { state, leases } = this.#parts
     const shown = { at: this.traffic.wallOf(end), windowMs, isLive }
-    return { asked, graph: graphOf(asked, shown, { services: state.services, leases }) }
+    return { asked, graph: await graphOf(asked, shown, { services: state.services, leases }) }
   }
 
   close(): void {

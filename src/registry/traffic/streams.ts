@@ -11,6 +11,8 @@ import { SLOT_MS } from './slots.ts'
 const MOST_STREAMS = 100
 /** Of one operator. */
 const MOST_PER_READER = 20
+/** Different ones of one operator: each is summed up every 5 s. */
+const MOST_WINDOWS = 4
 /** Not taken by the socket: it misses the next event. */
 const MOST_UNREAD = 1024 * 1024
 /** A reader that takes nothing for so long is gone. */
@@ -30,6 +32,7 @@ export class GraphStreams {
   readonly #failed: (error: unknown) => void
   readonly #streams = new Set<Stream>()
   #timer: Timer | undefined
+  #isSending = false
 
   /** `graph` answers for a window that ends now. */
   constructor(clock: Clock, graph: (windowMs: number) => Promise<unknown>, failed: (error: unknown) => void) {
@@ -44,9 +47,13 @@ export class GraphStreams {
 
   /** @throws ApiError `overloaded` */
   open(response: OutgoingResponse, reader: string, windowMs: number): void {
-    const ofReader = [...this.#streams].filter((one) => one.reader === reader).length
-    if (this.#streams.size >= MOST_STREAMS || ofReader >= MOST_PER_READER) {
+    const ofReader = [...this.#streams].filter((one) => one.reader === reader)
+    if (this.#streams.size >= MOST_STREAMS || ofReader.length >= MOST_PER_READER) {
       throw new ApiError('overloaded', 'too many streams of the graph are open; close some')
+    }
+    const windows = new Set(ofReader.map((one) => one.windowMs))
+    if (windows.size >= MOST_WINDOWS && !windows.has(windowMs)) {
+      throw new ApiError('overloaded', `streams of ${MOST_WINDOWS} different windows are open; close some`)
     }
     const stream: Stream = { response, reader, windowMs, readAt: this.#clock.now() }
     beginStream(response, 'text/event-stream')
@@ -68,9 +75,13 @@ export class GraphStreams {
     this.#timer = undefined
     if (this.#streams.size === 0) return
     this.#timer = this.#clock.startBackgroundTimer(SLOT_MS, () => void this.#tick(), undefined)
+    // What takes longer than its interval is sent less often, and never piles up.
+    if (this.#isSending) return
+    this.#isSending = true
     for (const [windowMs, streams] of Map.groupBy(this.#streams, (one) => one.windowMs)) {
       await this.#send(windowMs, streams)
     }
+    this.#isSending = false
   }
 
   async #send(windowMs: number, streams: readonly Stream[]): Promise<void> {

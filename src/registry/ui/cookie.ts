@@ -1,6 +1,5 @@
 /** The cookie of the page: it holds the id of a session, and no script reads it. */
 import { isEncrypted } from '../access/access.ts'
-import { ApiError } from '../api/error.ts'
 import { authorityOf, type IncomingRequest } from '../api/request.ts'
 import { SESSION_MS } from './sessions.ts'
 
@@ -18,20 +17,17 @@ function nameOf(request: IncomingRequest): string {
 }
 
 /**
- * The session's id; `undefined` without one.
- *
- * @throws ApiError `identity-required` if it is there twice: another site of this host put one
+ * What may be the session's id. More than one if another site of this host put cookies beside it.
  */
-export function readCookie(request: IncomingRequest): string | undefined {
+export function readCookies(request: IncomingRequest): string[] {
   const name = nameOf(request)
   // Without TLS here there may be some at a proxy.
   const names = isEncrypted(request) ? [`${STRICT}${name}`] : [`${STRICT}${name}`, name]
   const values = (request.headers.cookie ?? '').split(';').flatMap((pair) => {
     const [key, value = ''] = pair.trim().split('=', 2)
-    return names.includes(key!) ? [value] : []
+    return names.includes(key!) && ID.test(value) ? [value] : []
   })
-  if (values.length > 1) throw new ApiError('identity-required', 'the cookie of the page is there twice; log in again')
-  return ID.test(values[0] ?? '') ? values[0] : undefined
+  return [...new Set(values)]
 }
 
 /** `id`: `undefined` removes it. */

@@ -14,12 +14,14 @@ const MOST_CONNECTIONS = 500
 const IDLE_MS = 30_000
 const HEAD_MS = 5_000
 const REQUEST_MS = 20_000
+/** A reader that takes nothing of its answer for so long is gone. */
+const STUCK_MS = 60_000
 
 export class PageListener {
   readonly #requests: RequestHandler
   readonly #server: Server
 
-  constructor(requests: RequestHandler) {
+  constructor(requests: RequestHandler, stuckMs = STUCK_MS) {
     this.#requests = requests
     this.#server = createServer({
       keepAliveTimeout: IDLE_MS,
@@ -29,6 +31,7 @@ export class PageListener {
     })
     const server = this.#server
     server.maxConnections = MOST_CONNECTIONS
+    server.timeout = stuckMs
     server.on('connection', (socket: Socket) => {
       socket.on('error', () => {})
       const source = sourceOf(socket)

@@ -4,12 +4,14 @@
  */
 import { fields, text } from '../../options/fields.ts'
 import { type AccessOptions, type Caller, callerOf, checkHost, type Peer } from '../access/access.ts'
+import { LOGIN_ACTION } from '../access/audit.ts'
+import { RateLimit } from '../access/rate-limit.ts'
 import { sourceGroup } from '../address-policy.ts'
 import type { ApiContext } from '../api/context.ts'
 import { ApiError } from '../api/error.ts'
 import { auditRefusal, checkBody } from '../api/handling.ts'
 import { type IncomingRequest, type OutgoingResponse, readJson, sendBytes, sendJson } from '../api/request.ts'
-import { readCookie, writeCookie } from './cookie.ts'
+import { readCookies, writeCookie } from './cookie.ts'
 import { checkSameOrigin } from './same-origin.ts'
 import { PageSessions } from './sessions.ts'
 import { StaticFiles } from './static-files.ts'
@@ -31,12 +33,13 @@ const POLICY = [
 const HEADERS = {
   'content-security-policy': POLICY,
   'cross-origin-opener-policy': 'same-origin',
-  'cross-origin-resource-policy': 'same-origin',
   'referrer-policy': 'no-referrer',
 } as const
 
 const LOGIN = fields({ token: text("an operator's token", /^\S+$/, 256) })
 const LONGEST_LOGIN = 1_024
+/** Of one operator, per second and in a burst: each is written to the store. */
+const LOGINS: readonly [number, number] = [0.2, 30]
 
 /** One request, as far as the page needs it. */
 export interface PageRequest {
@@ -52,12 +55,14 @@ export class Page {
   readonly #access: AccessOptions
   readonly #sessions: PageSessions
   readonly #files: StaticFiles
+  readonly #logins: RateLimit
 
   constructor(context: ApiContext, access: AccessOptions, files = new StaticFiles()) {
     this.#context = context
     this.#access = access
     this.#sessions = new PageSessions(context.clock)
     this.#files = files
+    this.#logins = new RateLimit(...LOGINS, context.clock)
   }
 
   /**
@@ -72,10 +77,13 @@ export class Page {
     if (request.headers.authorization !== undefined) {
       throw new ApiError('invalid-request', 'the page is asked with its cookie; a token asks /v1 without /ui/api')
     }
-    const id = readCookie(request)
-    const session = id === undefined ? undefined : this.#sessions.find(id)
-    if (session !== undefined) {
-      const { name, access, isValid } = session
+    const sessions = readCookies(request).flatMap((id) => this.#sessions.find(id) ?? [])
+    if (sessions.length > 1) {
+      // Another site may have put one here, and nothing tells which.
+      throw new ApiError('identity-required', 'there are cookies of two sessions; log in again')
+    }
+    if (sessions[0] !== undefined) {
+      const { name, access, isValid } = sessions[0]
       return { ...browser, admin: access === 'admin', operator: true, isValid, registry: false, name }
     }
     const caller = callerOf(request, browser, this.#access)
@@ -126,22 +134,23 @@ export class Page {
         }
         throw new ApiError('admin-required', 'the token is not one of this registry, was revoked, or has expired')
       }
-      const former = readCookie(request)
-      if (former !== undefined) this.#sessions.end(former)
+      if (!this.#logins.take(operator.name)) {
+        throw new ApiError('rate-limited', `${operator.name} logs in too often; try again later`)
+      }
+      for (const former of readCookies(request)) this.#sessions.end(former)
       const cookie = writeCookie(request, this.#sessions.begin(operator))
       const { name, access } = operator
-      audit.record({ who: name, source, action: 'ui-login', outcome: 'done' })
+      audit.record({ who: name, source, action: LOGIN_ACTION, outcome: 'done' })
       this.#send(response, { name, access, dev: this.#access.dev }, { 'set-cookie': cookie })
     } catch (error) {
-      throw auditRefusal(audit, 'ui-login', { ...stranger, isValid: undefined }, undefined, error)
+      throw auditRefusal(audit, LOGIN_ACTION, { ...stranger, isValid: undefined }, undefined, error)
     }
   }
 
   #logout({ request, response }: PageRequest): void {
     allow(request, '/ui/logout', 'POST')
     checkSameOrigin(request)
-    const id = readCookie(request)
-    if (id !== undefined) this.#sessions.end(id)
+    for (const id of readCookies(request)) this.#sessions.end(id)
     this.#send(response, { done: true }, { 'set-cookie': writeCookie(request, undefined) })
   }
 

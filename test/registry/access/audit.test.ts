@@ -57,3 +57,14 @@ test('what was done is pushed out by what is done only', async () => {
   expect(state.audit.some(({ detail }) => detail === '0')).toBe(false)
   expect(state.audit.some(({ who }) => who === 'anonymous')).toBe(true)
 })
+
+test('an operator who may only read pushes nothing out by logging in again and again', async () => {
+  const { state, audit, done, settled } = await open()
+  for (let i = 0; i < 100; i++) done(String(i))
+  for (let i = 0; i < 2 * AUDIT_KEPT; i++) {
+    audit.record({ who: 'operator:ann', source: '10.0.0.1', action: 'ui-login', outcome: 'done' })
+    if (i % 20 === 0) await settled()
+  }
+  expect(state.audit.filter(({ action }) => action === 'token-create')).toHaveLength(100)
+  expect(state.auditSize).toBeLessThanOrEqual(AUDIT_KEPT + 20)
+})

@@ -243,7 +243,7 @@ describe('rights', () => {
     expect((await audit()).some((entry) => entry.reason === 'admin-required')).toBe(true)
   })
 
-  test('no page of another origin or another name may do anything', async () => {
+  test('no page of another origin or another name may read or change anything', async () => {
     const body = { service: 'inventory', timeout: '1s' }
     const evil = await request(registry, 'PUT', '/v1/policies/inventory', {
       ...admin,
@@ -256,6 +256,21 @@ describe('rights', () => {
       headers: { host: 'evil.example', authorization: `Bearer ${registry.adminToken}` },
     })
     expect(rebound.json.error.code).toBe('host-refused')
+    for (const headers of [
+      { origin: 'https://evil.example' },
+      { origin: 'null' },
+      // An image, a script or a frame of another page; another port of this machine.
+      { 'sec-fetch-site': 'cross-site' },
+      { 'sec-fetch-site': 'same-site' },
+    ]) {
+      for (const path of ['/v1/policies', '/v1/traffic/graph', '/v1/traffic/stream', '/metrics']) {
+        const read = await request(registry, 'GET', path, { ...admin, headers })
+        expect([path, read.status, read.json.error.code]).toEqual([path, 403, 'origin-refused'])
+        expect(read.headers['cross-origin-resource-policy']).toBe('same-origin')
+      }
+    }
+    const typed = await request(registry, 'GET', '/v1/policies', { ...admin, headers: { 'sec-fetch-site': 'none' } })
+    expect(typed.status).toBe(200)
     expect((await request(registry, 'GET', '/v1/policies', admin)).json).toEqual({ policies: [] })
   })
 })

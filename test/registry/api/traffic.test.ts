@@ -266,6 +266,26 @@ test('events are marks, instances, documents and refusals, newest first and filt
   expect((await ask(`/v1/traffic/events?since=${last + 60_000}`)).json.events).toEqual([])
 })
 
+test('names of members that every object has are names like others', async () => {
+  const session = await open('constructor', '__proto__')
+  for (const name of ['constructor', 'toString', '__proto__']) {
+    const mark = { at: 0, to: 'constructor', what: name.replaceAll('_', ''), now: 'valueOf' }
+    const names = { route: name, version: name, zone: name }
+    report(session, [{ to: 'constructor', protocol: 'http', method: 'GET', ...names, calls: 10 }], [mark])
+    await settle()
+  }
+  const { edges } = (await ask('/v1/traffic/graph?window=5m')).json
+  expect(edges).toMatchObject([{ from: 'constructor', to: 'constructor', calls: 30 }])
+  expect(Object.keys(edges[0].versions).sort()).toEqual(['__proto__', 'constructor', 'toString'])
+  const { routes } = (await ask('/v1/traffic/routes?service=constructor&window=5m')).json
+  expect(routes.map(({ route }: { route: string }) => route).sort()).toEqual(['__proto__', 'constructor', 'toString'])
+  const { events } = (await ask('/v1/traffic/events?kind=change')).json
+  expect(events.map(({ what, process }: { what: string; process: string }) => [what, process])).toEqual(
+    Array(3).fill(['valueOf', 'constructor __proto__']),
+  )
+  expect(Object.keys(Object.prototype)).toEqual([])
+})
+
 describe('who asks', () => {
   const PATHS = ['graph', 'series?service=a', 'routes?service=a', 'instances?service=a', 'events', 'stream']
 

@@ -54,7 +54,7 @@ export class TrafficRig {
     const end = (await this.#questions.latest()) - agoMs
     const asked = await this.#questions.ask({ windowMs, stepMs: windowMs, by: GRAPH_PARTS }, end, false)
     const window = { at: this.traffic.wallOf(end), windowMs, isLive: agoMs === 0 }
-    return graphOf(asked, window, { services: new Map(), leases: { isFrozen: () => false } })
+    return await graphOf(asked, window, { services: new Map(), leases: { isFrozen: () => false } })
   }
 
   async edge(from: string, to: string, windowMs: number, agoMs = 0): Promise<GraphEdge | undefined> {

@@ -96,3 +96,36 @@ test('a question that fails is a comment, and the stream goes on', async () => {
   expect(failures).toHaveLength(2)
   streams.close()
 })
+
+test('an operator watches a few windows at once, each with as many streams as one may have', async () => {
+  const clock = new FakeClock()
+  const streams = new GraphStreams(
+    clock,
+    async () => ({}),
+    () => {},
+  )
+  for (const windowMs of [5_000, 10_000, 15_000, 20_000, 20_000]) open(streams, 'a', windowMs)
+  expect(() => open(streams, 'a', 25_000)).toThrow(/4 different windows/)
+  open(streams, 'b', 25_000)
+  expect(streams.size).toBe(6)
+  streams.close()
+})
+
+test('graphs that take longer than their interval never pile up', async () => {
+  const clock = new FakeClock()
+  const waiting: (() => void)[] = []
+  const streams = new GraphStreams(
+    clock,
+    () => new Promise((resolve) => waiting.push(() => resolve({}))),
+    () => {},
+  )
+  const reader = open(streams, 'a')
+  await clock.settle()
+  waiting.shift()!()
+  await clock.settle(60_000, 1_000)
+  expect(waiting).toHaveLength(1)
+  waiting.shift()!()
+  await clock.settle(5_000, 1_000)
+  expect([waiting.length, reader.written.length]).toEqual([1, 2])
+  streams.close()
+})

@@ -21,13 +21,26 @@ describe.each(['over TLS', 'in plain text'])('%s', (listener) => {
 
   test('a name that another DNS made point here gets nothing, not even the page (DNS rebinding)', async () => {
     const { port } = new URL(visitor.origin)
-    for (const host of [`evil.example:${port}`, 'evil.example', `127.0.0.1.evil.example:${port}`, 'a b']) {
+    const hosts = [
+      ...[`evil.example:${port}`, 'evil.example', `127.0.0.1.evil.example:${port}`, 'a b'],
+      ...['localhost.', 'localhost.evil.example', '127.0.0.1.nip.io', 'foo.localhost', 'localhost6', '127.1'],
+      ...['2130706433', 'user@localhost', 'localhost/', '::1', '[::1', 'localhost:', 'localhost:x'],
+    ]
+    for (const host of hosts) {
       for (const path of ['/ui/', '/ui/session', '/ui/api/v1/audit']) {
-        const { status, json } = await visitor.send(path, { headers: { host, origin: `https://${host}` } })
+        const headers = { host, origin: `https://${host}`, 'x-forwarded-host': `localhost:${port}` }
+        const { status, json } = await visitor.send(path, { headers })
         expect([host, path, status, json?.error.code]).toEqual([host, path, 421, 'host-refused'])
       }
       const login = await visitor.logIn(registry.adminToken!, { host, origin: `http://${host}` })
       expect([login.status, login.headers['set-cookie']]).toEqual([421, undefined])
+    }
+  })
+
+  test('a target with a host reaches nothing, whatever Host says', async () => {
+    for (const host of [new URL(visitor.origin).host, 'evil.example']) {
+      const { status } = await visitor.send(`http://${host}/ui/session`)
+      expect([400, 404]).toContain(status)
     }
   })
 
@@ -132,15 +145,27 @@ describe.each(['over TLS', 'in plain text'])('%s', (listener) => {
     expect(asked.status).toBe(401)
   })
 
-  test('a cookie that another site of this host put beside ours counts for nothing', async () => {
-    const [name] = visitor.cookie!.split('=')
-    const twice = await visitor.send('/ui/api/v1/audit', {
-      headers: { cookie: `${name}=${'a'.repeat(43)}; ${visitor.cookie}` },
-    })
-    expect(twice.status).toBe(401)
-    for (const cookie of [`${name}=`, `${name}=..`, `${name}=${'a'.repeat(43)}`, `${name}=${'a'.repeat(9_000)}`]) {
-      expect((await visitor.send('/ui/api/v1/audit', { headers: { cookie } })).status).toBe(401)
+  test('a cookie that another site of this host put beside ours counts for nothing, and locks nobody out', async () => {
+    const [name, own] = visitor.cookie!.split('=') as [string, string]
+    for (const put of ['', '..', 'a'.repeat(43), 'a'.repeat(9_000)]) {
+      for (const cookie of [`${name}=${put}; ${name}=${own}`, `${name}=${own}; ${name}=${put}`]) {
+        expect((await visitor.send('/ui/api/v1/audit', { headers: { cookie } })).status).toBe(200)
+      }
+      expect((await visitor.send('/ui/api/v1/audit', { headers: { cookie: `${name}=${put}` } })).status).toBe(401)
     }
+  })
+
+  test('between two sessions nobody chooses: both end by logging in', async () => {
+    const other = new Visitor(registry, visitor.origin)
+    await other.logIn(registry.adminToken!)
+    const both = `${other.cookie}; ${visitor.cookie}`
+    const refused = await visitor.send('/ui/api/v1/audit', { headers: { cookie: both } })
+    expect([refused.status, refused.json.error.code]).toEqual([401, 'identity-required'])
+    const again = new Visitor(registry, visitor.origin)
+    expect((await again.logIn(registry.adminToken!, { cookie: both })).status).toBe(200)
+    for (const one of [visitor, other]) expect((await one.send('/ui/api/v1/audit')).status).toBe(401)
+    const cookie = `${again.cookie}; ${both}`
+    expect((await again.send('/ui/api/v1/audit', { headers: { cookie } })).status).toBe(200)
   })
 
   test('a path leads nowhere but to the files that were built', async () => {

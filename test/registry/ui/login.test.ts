@@ -92,14 +92,41 @@ describe('a session', () => {
     await visitor.logIn(token)
     expect((await visitor.send('/ui/session')).json.access).toBe('read')
     expect((await visitor.send('/ui/api/v1/traffic/graph')).status).toBe(200)
-    const refused = await visitor.send('/ui/api/v1/policies/inventory/rollback', { body: { version: 1 } })
-    expect([refused.status, refused.json.error.code]).toEqual([403, 'admin-required'])
+    for (const path of ['/v1/policies/inventory/rollback', '/v1/services/inventory/release']) {
+      const refused = await visitor.send(`/ui/api${path}`, { body: { version: 1 } })
+      expect([path, refused.status, refused.json.error.code]).toEqual([path, 403, 'admin-required'])
+    }
+    for (const method of ['PUT', 'PATCH', 'DELETE', 'OPTIONS']) {
+      const { status } = await visitor.send('/ui/api/v1/policies/inventory', { method })
+      expect([method, status]).toEqual([method, 404])
+    }
+    const headers = { 'x-http-method-override': 'DELETE' }
+    expect((await visitor.send('/ui/api/v1/policies/inventory', { body: {}, headers })).status).toBe(404)
   })
 
   test('is one of at most twenty of an operator: the oldest ends', async () => {
     await visitor.logIn(registry.adminToken!)
     for (let i = 0; i < 20; i++) await new Visitor(registry).logIn(registry.adminToken!)
     expect((await visitor.send('/ui/api/v1/audit')).status).toBe(401)
+  })
+
+  test('is begun no more often than people do, because each is written', async () => {
+    const { token } = await operator('read')
+    const statuses: number[] = []
+    for (let i = 0; i < 32; i++) statuses.push((await visitor.logIn(token)).status)
+    expect([statuses[0], statuses.at(-1)]).toEqual([200, 429])
+    expect((await new Visitor(registry).logIn(registry.adminToken!)).status).toBe(200)
+    clock.pass(60_000)
+    expect((await visitor.logIn(token)).status).toBe(200)
+  })
+
+  test('is of its registry: another one, or the same one started again, does not know it', async () => {
+    await visitor.logIn(registry.adminToken!)
+    await using other = await startRegistry({ port: 0, memory: true, log: false })
+    const stranger = new Visitor(other)
+    stranger.cookie = visitor.cookie!.replace(String(registry.port), String(other.port))
+    expect((await stranger.send('/ui/api/v1/audit')).status).toBe(401)
+    expect((await stranger.send('/ui/session')).json).toEqual({ name: null, access: null, dev: false })
   })
 
   test('opens the API below /ui only', async () => {

@@ -1,0 +1,151 @@
+/**
+ * What other registries answered, checked as far as sums and texts need it: a registry that is
+ * broken, or of another version, spoils no answer of this one.
+ */
+import { checkDigest } from '../../telemetry/traffic/latency-digest.ts'
+import type { PeerAnswer } from '../fleet/fleet.ts'
+import type { Cell } from './cells.ts'
+import type { ProcessReport } from './instances.ts'
+import type { LocalAnswer, ProcessSpan } from './local-answer.ts'
+import type { Mark } from './marks.ts'
+
+/** A mark with its age, because clocks of registries need not agree. */
+export type AgedMark = Mark & { readonly agoMs: number }
+
+export interface PeerAnswers<T> {
+  readonly answered: readonly { readonly registry: string; readonly value: T }[]
+  readonly unreachable: readonly { readonly registry: string; readonly reason: string }[]
+}
+
+type Body = Readonly<Record<string, unknown>>
+type Checks<T> = { readonly [K in keyof T]-?: (value: unknown) => boolean }
+
+/** `read` gives `undefined` for what is no answer of this version. */
+export function readAnswers<T>(all: readonly PeerAnswer[], read: (body: Body) => T | undefined): PeerAnswers<T> {
+  const answered: { registry: string; value: T }[] = []
+  const unreachable: { registry: string; reason: string }[] = []
+  for (const { registry, body, reason } of all) {
+    const value = body === undefined ? undefined : read(body)
+    if (value !== undefined) answered.push({ registry, value })
+    else unreachable.push({ registry, reason: body === undefined ? reason : 'its answer is not one of this version' })
+  }
+  return { answered, unreachable }
+}
+
+export function windowIn(body: Body): LocalAnswer | undefined {
+  return has<LocalAnswer>(body, WINDOW) ? body : undefined
+}
+
+export function processesIn({ processes }: Body): readonly ProcessReport[] | undefined {
+  return isList<ProcessReport>(processes, (one) => has(one, REPORT)) ? processes : undefined
+}
+
+export function marksIn({ marks }: Body): readonly AgedMark[] | undefined {
+  return isList<AgedMark>(marks, (one) => has(one, MARK)) ? marks : undefined
+}
+
+const isText = (value: unknown): boolean => typeof value === 'string'
+const isBoolean = (value: unknown): boolean => typeof value === 'boolean'
+const isNumber = (value: unknown): boolean => Number.isFinite(value)
+const isCount = (value: unknown): boolean => Number.isSafeInteger(value) && (value as number) >= 0
+const isTexts = (value: unknown): boolean => isList(value, isText)
+/** Where nothing is known. */
+const orNull = (check: (value: unknown) => boolean) => (value: unknown) => value === null || check(value)
+const maybe = (check: (value: unknown) => boolean) => (value: unknown) => value === undefined || check(value)
+
+const CELL: Checks<Cell> = {
+  step: isCount,
+  from: isText,
+  to: isText,
+  via: maybe(isText),
+  protocol: maybe(isText),
+  method: maybe(isText),
+  route: maybe(isText),
+  version: maybe(isText),
+  zone: maybe(isText),
+  tls: maybe(isBoolean),
+  calls: maybe(isCount),
+  codes: maybe((codes) => isObject(codes) && Object.values(codes).every(isCount)),
+  retries: maybe(isCount),
+  hedges: maybe(isCount),
+  mirrored: maybe(isCount),
+  ms: maybe(isDigest),
+}
+
+const SPAN: Checks<ProcessSpan> = {
+  name: isText,
+  service: isText,
+  reports: isBoolean,
+  from: isNumber,
+  to: isNumber,
+  holes: (holes) => isList(holes, (hole) => isList(hole, isNumber) && hole.length === 2),
+  notAfter: maybe(isNumber),
+}
+
+const WINDOW: Checks<LocalAnswer> = {
+  registry: isText,
+  sinceMs: isNumber,
+  cells: (cells) => isList(cells, (one) => has(one, CELL)),
+  processes: (processes) => isList(processes, (one) => has(one, SPAN)),
+  states: (states) =>
+    isList(states, (one) => has(one, { process: isText, to: isText, what: isText, state: isText, endpoint: isText })),
+  inFlight: (all) =>
+    isList(all, (one) => isList(one) && one.length === 3 && isText(one[0]) && isText(one[1]) && isCount(one[2])),
+}
+
+const REPORT: Checks<ProcessReport> = {
+  process: isText,
+  registry: isText,
+  instances: isTexts,
+  connected: isBoolean,
+  reports: isBoolean,
+  silentMs: orNull(isNumber),
+  certificateEndsAt: orNull(isNumber),
+  watches: orNull(isCount),
+  behind: orNull(isCount),
+  perSecond: orNull(isNumber),
+  success: orNull(isNumber),
+  p50: orNull(isNumber),
+  p99: orNull(isNumber),
+  inFlight: orNull(isCount),
+}
+
+const MARK: Checks<AgedMark> = {
+  at: isNumber,
+  agoMs: isNumber,
+  service: isText,
+  process: isText,
+  to: isText,
+  what: isText,
+  old: maybe(isBoolean),
+  before: maybe(isText),
+  now: maybe(isText),
+  protocol: maybe(isText),
+  route: maybe(isText),
+  endpoint: maybe(isText),
+  reason: maybe(isText),
+}
+
+function isDigest(value: unknown): boolean {
+  if (typeof value !== 'string') return false
+  try {
+    checkDigest(value)
+    return true
+  } catch {
+    return false
+  }
+}
+
+function isObject(value: unknown): value is Body {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+function isList<T = unknown>(value: unknown, check: (one: unknown) => boolean = () => true): value is readonly T[] {
+  return Array.isArray(value) && value.every(check)
+}
+
+function has<T>(value: unknown, checks: Checks<T>): value is T & Body {
+  if (!isObject(value)) return false
+  for (const key in checks) if (!checks[key](value[key])) return false
+  return true
+}
