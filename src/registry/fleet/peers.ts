@@ -4,6 +4,17 @@ import { askRegistry } from '../../discovery/registry/request.ts'
 import type { Identity } from '../../identity/identity.ts'
 import type { PeerVerifier } from '../../identity/peer-verifier.ts'
 import { clientTlsOptions } from '../../identity/tls-options.ts'
+import {
+  type Checks,
+  has,
+  isBoolean,
+  isCount,
+  isNumber,
+  isText,
+  isTexts,
+  maybe,
+  OTHER_VERSION,
+} from './answer-checks.ts'
 import type { RegistryRecord } from './fleet-records.ts'
 
 const TIMEOUT_MS = 2_000
@@ -23,6 +34,22 @@ export interface RegistryStatus extends RegistryRecord {
   readonly reason?: string
 }
 
+const STATUS: Checks<RegistryStatus> = {
+  id: isText,
+  url: isText,
+  version: isText,
+  protocol: isNumber,
+  startedAt: isNumber,
+  sessions: isCount,
+  roles: isTexts,
+  epoch: isText,
+  revision: isCount,
+  watchers: isCount,
+  leases: isCount,
+  ready: isBoolean,
+  reason: maybe(isText),
+}
+
 export interface Credentials {
   readonly identity: Identity
   readonly verifier: PeerVerifier
@@ -40,7 +67,9 @@ export class Peers {
 
   /** @throws MeshError if it does not answer, or is not a registry of this mesh */
   async ask(peer: RegistryRecord): Promise<RegistryStatus> {
-    return (await this.get(peer, '/v1/registry', TIMEOUT_MS)) as unknown as RegistryStatus
+    const status = await this.get(peer, '/v1/registry', TIMEOUT_MS)
+    if (!has<RegistryStatus>(status, STATUS)) throw new Error(OTHER_VERSION)
+    return status
   }
 
   /**

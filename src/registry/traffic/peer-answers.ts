@@ -3,6 +3,21 @@
  * broken, or of another version, spoils no answer of this one.
  */
 import { checkDigest } from '../../telemetry/traffic/latency-digest.ts'
+import {
+  type Body,
+  type Checks,
+  has,
+  isBoolean,
+  isCount,
+  isList,
+  isNumber,
+  isObject,
+  isText,
+  isTexts,
+  maybe,
+  OTHER_VERSION,
+  orNull,
+} from '../fleet/answer-checks.ts'
 import type { PeerAnswer } from '../fleet/fleet.ts'
 import type { Cell } from './cells.ts'
 import type { ProcessReport } from './instances.ts'
@@ -17,9 +32,6 @@ export interface PeerAnswers<T> {
   readonly unreachable: readonly { readonly registry: string; readonly reason: string }[]
 }
 
-type Body = Readonly<Record<string, unknown>>
-type Checks<T> = { readonly [K in keyof T]-?: (value: unknown) => boolean }
-
 /** `read` gives `undefined` for what is no answer of this version. */
 export function readAnswers<T>(all: readonly PeerAnswer[], read: (body: Body) => T | undefined): PeerAnswers<T> {
   const answered: { registry: string; value: T }[] = []
@@ -27,7 +39,7 @@ export function readAnswers<T>(all: readonly PeerAnswer[], read: (body: Body) =>
   for (const { registry, body, reason } of all) {
     const value = body === undefined ? undefined : read(body)
     if (value !== undefined) answered.push({ registry, value })
-    else unreachable.push({ registry, reason: body === undefined ? reason : 'its answer is not one of this version' })
+    else unreachable.push({ registry, reason: body === undefined ? reason : OTHER_VERSION })
   }
   return { answered, unreachable }
 }
@@ -43,15 +55,6 @@ export function processesIn({ processes }: Body): readonly ProcessReport[] | und
 export function marksIn({ marks }: Body): readonly AgedMark[] | undefined {
   return isList<AgedMark>(marks, (one) => has(one, MARK)) ? marks : undefined
 }
-
-const isText = (value: unknown): boolean => typeof value === 'string'
-const isBoolean = (value: unknown): boolean => typeof value === 'boolean'
-const isNumber = (value: unknown): boolean => Number.isFinite(value)
-const isCount = (value: unknown): boolean => Number.isSafeInteger(value) && (value as number) >= 0
-const isTexts = (value: unknown): boolean => isList(value, isText)
-/** Where nothing is known. */
-const orNull = (check: (value: unknown) => boolean) => (value: unknown) => value === null || check(value)
-const maybe = (check: (value: unknown) => boolean) => (value: unknown) => value === undefined || check(value)
 
 const CELL: Checks<Cell> = {
   step: isCount,
@@ -134,18 +137,4 @@ function isDigest(value: unknown): boolean {
   } catch {
     return false
   }
-}
-
-function isObject(value: unknown): value is Body {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-}
-
-function isList<T = unknown>(value: unknown, check: (one: unknown) => boolean = () => true): value is readonly T[] {
-  return Array.isArray(value) && value.every(check)
-}
-
-function has<T>(value: unknown, checks: Checks<T>): value is T & Body {
-  if (!isObject(value)) return false
-  for (const key in checks) if (!checks[key](value[key])) return false
-  return true
 }
