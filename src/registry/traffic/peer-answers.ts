@@ -23,6 +23,7 @@ import type { Cell } from './cells.ts'
 import type { ProcessReport } from './instances.ts'
 import type { LocalAnswer, ProcessSpan } from './local-answer.ts'
 import type { Mark } from './marks.ts'
+import type { ServedFigures } from './served.ts'
 
 /** A mark with its age, because clocks of registries need not agree. */
 export type AgedMark = Mark & { readonly agoMs: number }
@@ -96,6 +97,14 @@ const WINDOW: Checks<LocalAnswer> = {
     isList(all, (one) => isList(one) && one.length === 3 && isText(one[0]) && isText(one[1]) && isCount(one[2])),
 }
 
+const SERVED: Checks<ServedFigures> = {
+  perSecond: isNumber,
+  success: orNull(isNumber),
+  p50: orNull(isNumber),
+  p99: orNull(isNumber),
+  inFlight: isCount,
+}
+
 const REPORT: Checks<ProcessReport> = {
   process: isText,
   registry: isText,
@@ -111,6 +120,8 @@ const REPORT: Checks<ProcessReport> = {
   p50: orNull(isNumber),
   p99: orNull(isNumber),
   inFlight: orNull(isCount),
+  // Older registries do not say it.
+  served: maybe((served) => isObject(served) && Object.values(served).every((one) => has(one, SERVED))),
 }
 
 const MARK: Checks<AgedMark> = {

@@ -135,7 +135,8 @@ export class Rings {
     }
     for (const minute of [...this.#stale]) {
       this.#stale.delete(minute)
-      if (minute * SLOTS_PER_MINUTE >= this.#oldest) yield* this.#make(minute)
+      // The first minute of all need not have its first slots.
+      if ((minute + 1) * SLOTS_PER_MINUTE > this.#oldest) yield* this.#make(minute)
     }
     this.#forget()
   }

@@ -14,10 +14,12 @@ const WINDOW = {
 const REPORT = {
   ...{ process: 'a p1', registry: 'r2', instances: ['i1'], connected: true, reports: true, silentMs: 5 },
   ...{ certificateEndsAt: 9, watches: 1, behind: 0, perSecond: 1.5, success: 0.5, p50: 1, p99: 2, inFlight: 0 },
+  served: { i1: { perSecond: 2, success: 1, p50: 1, p99: 2, inFlight: 0 } },
 }
 const MARK = { at: 5, agoMs: 5, service: 'a', process: 'a p1', to: 'b', what: 'circuit', now: 'open' }
 
 const UNKNOWNS = Object.keys(REPORT).filter((key) => /^(?:silent|cert|watches|behind|per|success|p\d|inF)/.test(key))
+const NULLABLE = [...UNKNOWNS, ...['success', 'p50', 'p99'].map((key) => `served.i1.${key}`)]
 const NO_VALUES = [null, 'x', 5, [], {}, Number.NaN, [null], [[]], true]
 
 /** `good` with one field after the other, at any depth, replaced by a value of another kind. */
@@ -37,7 +39,7 @@ function* broken(good: unknown): Generator<readonly [what: string, body: unknown
 
 test.each([
   ['window', windowIn, WINDOW, []],
-  ['processes', processesIn, { processes: [REPORT] }, UNKNOWNS],
+  ['processes', processesIn, { processes: [REPORT] }, NULLABLE],
   ['marks', marksIn, { marks: [MARK] }, []],
 ] as const)('an answer about %s is taken whole or not at all', (_, read, good, nullable) => {
   expect(read({ ...good, later: 'fields of a later version' })).toBeDefined()

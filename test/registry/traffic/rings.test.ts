@@ -165,6 +165,15 @@ test('slots give way to minutes after ten minutes, and minutes are forgotten aft
   expect(all.calls).toBe((10 * (found.at(-1)!.to - found[0]!.from)) / SLOT_MS)
 })
 
+test('what comes late for the first minute, which began in its middle, is kept as long as others', () => {
+  const start = 4 * MINUTE_MS + 3 * SLOT_MS
+  const rings = new Rings(start)
+  settle(rings, 6 * MINUTE_MS)
+  rings.add(1, totalsOf({ calls: 7 }), { from: start, to: start + SLOT_MS })
+  for (let now = 6 * MINUTE_MS; now < 20 * MINUTE_MS; now += SLOT_MS) settle(rings, now)
+  expect(read(rings, { from: 0, to: 20 * MINUTE_MS }).get(1)?.calls).toBe(7)
+})
+
 test('memory is bounded: the oldest detail goes first, then the oldest minutes, and none of it is zero', () => {
   const most = 100_000
   const rings = new Rings(0, most)
