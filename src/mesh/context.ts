@@ -71,7 +71,7 @@ export async function createMeshContext(settings: MeshSettings): Promise<MeshCon
   const verifier = new PeerVerifier(clock, { trustDomain: '', roots: [], sequence: -1 })
   identity.onRotate((next) => verifier.setTrust(next))
   const overrideProofs = new OverrideProofs(identity, verifier, clock)
-  const metrics = new Metrics()
+  const metrics = new Metrics(service)
   const meters = tracingApi && new MeterExport(tracingApi, clock, () => metrics.readings())
   metrics.exporter = meters
   const recent = new Events(service, clock, metrics)

@@ -50,8 +50,7 @@ export class MeterExport implements DurationExporter {
   stop(): void {
     if (this.#timer !== undefined) this.#clock.stopTimer(this.#timer)
     this.#timer = undefined
-    this.#instruments?.stop()
-    this.#instruments = undefined
+    this.#unregister()
     this.#provider = undefined
   }
 
@@ -87,13 +86,22 @@ export class MeterExport implements DurationExporter {
     const provider = this.#api.metrics.getMeterProvider()
     if (provider === this.#provider) return
     this.#provider = provider
+    this.#unregister()
     try {
-      this.#instruments?.stop()
-      this.#instruments = undefined
       const meter = provider.getMeter(NAME)
       if (meter !== this.#none) this.#instruments = this.#register(meter)
     } catch {
       // As above; the next provider gets its chance.
+    }
+  }
+
+  #unregister(): void {
+    const instruments = this.#instruments
+    this.#instruments = undefined
+    try {
+      instruments?.stop()
+    } catch {
+      // As above.
     }
   }
 

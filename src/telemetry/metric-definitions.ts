@@ -329,10 +329,10 @@ export const OWN = {
   overflow: counter(
     'inmesh_metrics_overflow',
     '{lookup}',
-    'metric',
+    'service metric',
     'Look-ups of a series beyond the bound of its metric.',
   ),
-  unreadable: counter('inmesh_metrics_unreadable', '{reading}', '', 'Gauges that threw when they were read.'),
+  unreadable: counter('inmesh_metrics_unreadable', '{reading}', 'service', 'Gauges that threw when they were read.'),
 }
 
 /** By the heading of the documentation. */

@@ -6,7 +6,7 @@
 import type { CounterDefinition, GaugeDefinition, HistogramDefinition, MetricDefinition } from './define-metric.ts'
 import { Histogram } from './histogram.ts'
 import { OWN } from './metric-definitions.ts'
-import type { DurationExporter, Reading, Sample } from './metric-reading.ts'
+import type { DurationExporter, Labels, Reading, Sample } from './metric-reading.ts'
 import { formatOpenMetrics } from './openmetrics.ts'
 import { formatText, LABEL_NAME, METRIC_NAME } from './prometheus.ts'
 
@@ -92,6 +92,12 @@ export class Metrics {
   readonly #gauges = new Map<string, Gauge>()
   readonly #overflowed = new Map<string, Counter>()
   readonly #unreadable: Counter = { value: 0 }
+  /** Of the metrics about metrics: several meshes may share a registry or a provider. */
+  readonly #own: Labels
+
+  constructor(service = '') {
+    this.#own = service === '' ? {} : { service }
+  }
 
   /** The same name always returns the same family, with the definition of the first call. */
   counter(definition: CounterDefinition): Family<Counter> {
@@ -151,7 +157,7 @@ export class Metrics {
     if (gauge !== undefined) return { definition: gauge.definition, samples: this.#gaugeSamples(gauge) }
     if (name === OWN.overflow.name) return { definition: OWN.overflow, samples: this.#overflowSamples() }
     if (name !== OWN.unreadable.name) return undefined
-    return { definition: OWN.unreadable, samples: [{ labels: {}, value: this.#unreadable.value }] }
+    return { definition: OWN.unreadable, samples: [{ labels: this.#own, value: this.#unreadable.value }] }
   }
 
   #gaugeSamples({ definition, observers }: Gauge): Iterable<Sample> {
@@ -174,7 +180,9 @@ export class Metrics {
   }
 
   *#overflowSamples(): IterableIterator<Sample> {
-    for (const [metric, { value }] of this.#overflowed) if (value > 0) yield { labels: { metric }, value }
+    for (const [metric, { value }] of this.#overflowed) {
+      if (value > 0) yield { labels: { ...this.#own, metric }, value }
+    }
   }
 
   #family<T, D extends MetricDefinition>(

@@ -7,12 +7,13 @@ import type { MetricDefinition } from './define-metric.ts'
 import type { Exemplar } from './exemplars.ts'
 import { BOUNDARIES_MS, type Histogram } from './histogram.ts'
 import { METRIC_DEFINITIONS } from './metric-definitions.ts'
-import type { Labels } from './metric-reading.ts'
+import type { HistogramSample, Labels, Sample } from './metric-reading.ts'
 import type { Metrics } from './metrics.ts'
 
 /** The part of `Registry` of `prom-client` that is used; the package is no dependency. */
 export interface PromClientRegistry {
   registerMetric(metric: never): void
+  getSingleMetric(name: string): unknown
   removeSingleMetric(name: string): void
 }
 
@@ -48,21 +49,45 @@ class SharedMetric {
   async get() {
     const { name, help, type, aggregator } = this
     const values: Value[] = []
-    for (const metrics of this.#sources) {
-      for (const { labels, value } of metrics.reading(this.#definition.name)?.samples ?? []) {
-        if (typeof value === 'number') values.push({ labels, value })
-        else values.push(...valuesOf(name, labels, value))
-      }
+    for (const { labels, value } of this.#samples()) {
+      if (typeof value === 'number') values.push({ labels, value })
+      else values.push(...valuesOf(name, labels, value))
     }
     return { name, help, type, aggregator, values }
+  }
+
+  /** Meshes of one service have series of the same labels, which must be one. */
+  #samples(): Iterable<Sample | HistogramSample> {
+    const joined = new Map<string, Sample | HistogramSample>()
+    for (const metrics of this.#sources) {
+      for (const sample of metrics.reading(this.#definition.name)?.samples ?? []) {
+        const key = JSON.stringify(sample.labels)
+        const known = joined.get(key)
+        joined.set(key, known === undefined ? sample : this.#join(known, sample))
+      }
+    }
+    return joined.values()
+  }
+
+  #join({ labels, value }: Sample | HistogramSample, other: Sample | HistogramSample): Sample | HistogramSample {
+    if (typeof value === 'number') {
+      const more = Number(other.value)
+      return { labels, value: this.aggregator === 'sum' ? value + more : Math.max(value, more) }
+    }
+    const both = value.copy()
+    both.merge(other.value as Histogram)
+    return { labels, value: both }
   }
 }
 
 /** What one registry shows. */
 interface Shown {
   readonly sources: Set<Metrics>
-  readonly metrics: readonly SharedMetric[]
+  /** By the name with which each was registered. */
+  readonly metrics: ReadonlyMap<string, SharedMetric>
 }
+
+const METHODS = ['registerMetric', 'getSingleMetric', 'removeSingleMetric'] as const
 
 const shownBy = new WeakMap<PromClientRegistry, Shown>()
 
@@ -71,30 +96,41 @@ const shownBy = new WeakMap<PromClientRegistry, Shown>()
  * throws if it has a metric of one of the names
  */
 export function registerWith(register: PromClientRegistry, metrics: Metrics): () => void {
-  if (typeof register?.registerMetric !== 'function' || typeof register.removeSingleMetric !== 'function') {
-    const message = `expected a registry of prom-client, with registerMetric() and removeSingleMetric(), got ${show(register)}`
+  const isOne = METHODS.every((name) => typeof register?.[name] === 'function')
+  if (!isOne) {
+    const message = `expected a registry of prom-client, with ${METHODS.join('(), ')}(), got ${show(register)}`
     throw new OptionsError('mesh.registerMetrics', [{ path: ['register'], message }])
   }
-  const { sources } = shownBy.get(register) ?? showIn(register)
+  const known = shownBy.get(register)
+  const shown = known !== undefined && isShown(register, known) ? known : showIn(register)
+  const { sources } = shown
   sources.add(metrics)
   return () => {
     if (!sources.delete(metrics) || sources.size > 0) return
-    for (const { name } of METRIC_DEFINITIONS) register.removeSingleMetric(name)
-    shownBy.delete(register)
+    for (const [name, metric] of shown.metrics) {
+      if (register.getSingleMetric(name) === metric) register.removeSingleMetric(name)
+    }
+    if (shownBy.get(register) === shown) shownBy.delete(register)
   }
+}
+
+/** Not after `register.clear()`. */
+function isShown(register: PromClientRegistry, { metrics }: Shown): boolean {
+  for (const [name, metric] of metrics) if (register.getSingleMetric(name) !== metric) return false
+  return true
 }
 
 function showIn(register: PromClientRegistry): Shown {
   const sources = new Set<Metrics>()
-  const metrics = METRIC_DEFINITIONS.map((definition) => new SharedMetric(definition, sources))
-  const registered: string[] = []
+  const metrics = new Map<string, SharedMetric>()
   try {
-    for (const metric of metrics) {
+    for (const definition of METRIC_DEFINITIONS) {
+      const metric = new SharedMetric(definition, sources)
       register.registerMetric(metric as never)
-      registered.push(metric.name)
+      metrics.set(definition.name, metric)
     }
   } catch (error) {
-    for (const name of registered) register.removeSingleMetric(name)
+    for (const name of metrics.keys()) register.removeSingleMetric(name)
     throw error
   }
   const shown = { sources, metrics }

@@ -107,6 +107,7 @@ export class Tracing {
       if (span.isRecording()) call.observed = new Recorded(span, this.#api.trace.setSpan(parent, span))
     } catch {
       // Samplers and processors are application code; their errors must not fail a call.
+      call.trace ??= call.parent?.trace
     }
   }
 
@@ -209,7 +210,7 @@ export class Tracing {
   within<T>(call: Call, work: () => T): T {
     const recorded = call.observed
     if (!(recorded instanceof Recorded) || !this.#hasContexts) return work()
-    return this.#api.context.with(recorded.context, work)
+    return this.#with(() => recorded.context, work)
   }
 
   /**
@@ -218,8 +219,26 @@ export class Tracing {
    */
   suppressed<T>(dispatch: () => T): T {
     if (!this.#undiciRequests.hasSubscribers || !this.#hasContexts) return dispatch()
-    const { context } = this.#api
-    return context.with(context.active().setValue(this.#suppressKey, true), dispatch)
+    return this.#with(() => this.#api.context.active().setValue(this.#suppressKey, true), dispatch)
+  }
+
+  /** A context manager is application code, too: `work` runs once, whatever that one throws. */
+  #with<T>(context: () => Context, work: () => T): T {
+    let ran: { readonly value: T } | undefined
+    let thrown: { readonly error: unknown } | undefined
+    try {
+      this.#api.context.with(context(), () => {
+        try {
+          ran = { value: work() }
+        } catch (error) {
+          thrown = { error }
+        }
+      })
+    } catch {
+      // As above.
+    }
+    if (thrown !== undefined) throw thrown.error
+    return ran === undefined ? work() : ran.value
   }
 
   /** `undefined` while no SDK is registered. */

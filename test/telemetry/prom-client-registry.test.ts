@@ -1,4 +1,5 @@
-import promClient, { Counter, collectDefaultMetrics, Registry } from 'prom-client'
+import promClient, { AggregatorRegistry, Counter, collectDefaultMetrics, Registry } from 'prom-client'
+import oldest from 'prom-client-oldest'
 import { afterEach, describe, expect, it } from 'vitest'
 import { joinMesh } from '../../src/mesh/join-mesh.ts'
 import { startRegistry } from '../../src/registry/index.ts'
@@ -30,9 +31,12 @@ function samples(text: string): string[] {
 }
 
 describe('a registry of prom-client', () => {
-  it('shows the samples of the text beside those of the application', async () => {
-    const register = new Registry()
-    new Counter({ name: 'orders_total', help: 'Orders.', registers: [register] }).inc()
+  it.each([
+    ['15', promClient],
+    ['14', oldest as unknown as typeof promClient],
+  ])('of version %s shows the samples of the text beside those of the application', async (_, module) => {
+    const register = new module.Registry()
+    new module.Counter({ name: 'orders_total', help: 'Orders.', registers: [register] }).inc()
     const metrics = counted()
     registerWith(register, metrics)
     const text = await register.metrics()
@@ -70,6 +74,60 @@ describe('a registry of prom-client', () => {
     ).toHaveLength(1)
     second()
     expect(register.getMetricsAsArray()).toEqual([])
+  })
+
+  it('shows meshes of one service as one, because a sample may be there once', async () => {
+    const register = new Registry()
+    registerWith(register, counted())
+    registerWith(register, counted())
+    const text = await register.metrics()
+    const [total, inFlight, count] = ['requests_total', 'requests_in_flight', 'request_duration_seconds_count'].map(
+      (name) => samples(text).filter((line) => line.startsWith(`inmesh_client_${name}{`)),
+    )
+    expect(total).toEqual([expect.stringMatching(/ 6$/)])
+    expect(inFlight).toEqual([expect.stringMatching(/ 4$/)])
+    expect(count).toEqual([expect.stringMatching(/ 2$/)])
+    const series = samples(text).map((line) => line.replace(/ \S+$/, ''))
+    expect(new Set(series).size).toBe(series.length)
+  })
+
+  it('shows them again after it was cleared, if they are registered again', async () => {
+    const register = new Registry()
+    const metrics = counted()
+    const stale = registerWith(register, metrics)
+    register.clear()
+    expect(await register.metrics()).not.toContain('inmesh_')
+    const stop = registerWith(register, metrics)
+    const mine = METRIC_DEFINITIONS.at(-1)!.name
+    expect(samples(await register.metrics())).toEqual(expect.arrayContaining(samples(metrics.text()).slice(0, 1)))
+    stale()
+    expect(await register.metrics()).toContain('inmesh_client_requests_total')
+    stop()
+    expect(register.getMetricsAsArray()).toEqual([])
+    // What another one has registered meanwhile stays.
+    const third = registerWith(register, metrics)
+    register.clear()
+    new Counter({ name: mine, help: 'Mine.', registers: [register] })
+    third()
+    expect(register.getMetricsAsArray()).toHaveLength(1)
+  })
+
+  it('keeps the counts of a mesh when the registry resets its metrics', async () => {
+    const register = new Registry()
+    const metrics = counted()
+    registerWith(register, metrics)
+    register.resetMetrics()
+    expect(samples(await register.metrics()).toSorted()).toEqual(samples(metrics.text()).toSorted())
+  })
+
+  it('is added up over the processes of a cluster', async () => {
+    const workers = [new Registry(), new Registry()]
+    for (const register of workers) registerWith(register, counted())
+    const sent = JSON.parse(JSON.stringify(await Promise.all(workers.map((each) => each.getMetricsAsJSON()))))
+    const text = await AggregatorRegistry.aggregate(sent).metrics()
+    expect(text).toMatch(/^inmesh_client_requests_total\{.*code="ok".*\} 6$/m)
+    expect(text).toMatch(/^inmesh_client_request_duration_seconds_bucket\{.*le="0.01".*\} 2$/m)
+    expect(text).toMatch(/^inmesh_client_request_duration_seconds_count\{.*\} 2$/m)
   })
 
   it('adds none if one of the names is taken', () => {
