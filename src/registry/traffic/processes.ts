@@ -96,6 +96,11 @@ export class ReportingProcess {
     if (this.history.heardUntil < keptSince) this.history.missed(keptSince)
   }
 
+  /** It reports what is left before it leaves, so nothing is missing after this. */
+  get saidAllAt(): number {
+    return Math.max(this.history.heardUntil, this.waiting.at(-1)?.at ?? 0)
+  }
+
   /** Keeps a message until it is placed. */
   wait(message: TrafficMessage, at: number, follows: boolean): void {
     const last = this.waiting.at(-1)
@@ -164,7 +169,7 @@ export class Processes {
     this.#bySession.delete(session)
     process.session = undefined
     process.instances = [...session.instances]
-    if (isOver) this.end(process, now)
+    if (isOver) this.end(process, process.hasLost ? now : process.saidAllAt)
     else process.departedAt = now
   }
 

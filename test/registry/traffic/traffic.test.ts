@@ -153,6 +153,19 @@ describe('what is not heard', () => {
     expect((await rig.graph(60_000)).coverage).toMatchObject({ processes: 1, heard: 1, silent: [] })
   })
 
+  test('nor is the time between its last report and its end', async () => {
+    const process = rig.process('checkout')
+    await rig.pass(60_000)
+    process.calls('inventory', 5)
+    await rig.pass(1_000)
+    process.leave(true)
+    const idle = rig.process('checkout', 'idle')
+    await rig.pass(13_000)
+    idle.leave(true)
+    await rig.pass(30_000)
+    expect((await rig.graph(60_000)).coverage).toMatchObject({ processes: 2, heard: 2, silent: [] })
+  })
+
   test('a lost message is a gap of its time', async () => {
     const process = rig.process('checkout')
     for (let i = 0; i < 20; i++) {
