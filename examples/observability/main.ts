@@ -1,4 +1,4 @@
-/** What a service shows of itself: an access log by pino, metrics in the registry of prom-client. */
+/** What a service shows of itself: an access log by pino, metrics in prom-client's registry. */
 import express from 'express'
 import { joinMesh } from 'inmesh'
 import pino from 'pino'
