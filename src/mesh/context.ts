@@ -77,7 +77,7 @@ export async function createMeshContext(settings: MeshSettings): Promise<MeshCon
   const recent = new Events(service, clock, metrics)
   const traffic = new TrafficCounts({ version: settings.version, zone: settings.zone })
   const events = new TrafficMarks(traffic, clock, new EventMetrics(service, metrics, recent))
-  const taps = new Taps(service, clock)
+  const taps = new Taps(service, clock, events)
   const accessLog =
     settings.accessLog === undefined ? undefined : new AccessLog(settings.accessLog, service, metrics, clock)
   const telemetry = (side: 'client' | 'server'): CallTelemetry =>

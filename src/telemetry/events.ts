@@ -84,6 +84,13 @@ export interface MeshEvents {
   'fault:changed': { rules: number }
   /** A request was delayed or failed by fault injection; status 0: only delayed. */
   'fault:injected': { peer?: string; delayMs: number; status: number }
+  /**
+   * An operator, `by`, watches single calls to `peer` in this process, for `forMs` at most;
+   * `filter`: which of them, and which headers are shown.
+   */
+  'tap:began': { tap: string; peer: string; by?: string; filter: string; forMs: number }
+  /** `shown`: calls that were sent to the registry; `left`: others that matched. */
+  'tap:ended': { tap: string; peer: string; by?: string; shown: number; left: number }
   /** A TCP server could not connect to its target, so it admitted no connection. */
   'target:unreachable': { target: string; reason: string }
   /** A server or a limiter refused a request. */
@@ -138,6 +145,8 @@ export const EVENT_NAMES: readonly EventName[] = Object.freeze([
   'quota:changed',
   'fault:changed',
   'fault:injected',
+  'tap:began',
+  'tap:ended',
   'target:unreachable',
   'admission:refused',
 ])
@@ -230,10 +239,12 @@ export class Events implements EventSink {
 
 /** Two events share a cause if they name the same subject; numbers and paths may differ. */
 function causeOf(name: EventName, payload: object): string {
-  const { subject, peer, endpoint, reason, code, to, step, on, what, address } = payload as Record<string, unknown>
+  const { subject, peer, endpoint, reason, code, to, step, on, what, address, tap } = payload as Record<string, unknown>
   // The address of a registry names its subject; a stranger's address does not.
   const registry = name.startsWith('registry:') ? address : undefined
-  return [name, registry, subject, peer, endpoint, reason, code, to, step, on, what].join('|').slice(0, LONGEST_TEXT)
+  return [name, registry, subject, peer, endpoint, reason, code, to, step, on, what, tap]
+    .join('|')
+    .slice(0, LONGEST_TEXT)
 }
 
 /** Only names and numbers, truncated: a path or a reason may come from outside. */

@@ -1,4 +1,5 @@
 /** Operators watch single calls of a real mesh, by the command. */
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { once } from 'node:events'
 import { get } from 'node:http'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -203,7 +204,8 @@ describe('inmesh tap', () => {
     const second = await tap('inventory', '--from', 'checkout', '--token', token)
     await asked(heard)
     await command(['token', 'operator', 'revoke', operator])
-    expect(await second.code).not.toBe(0)
+    expect(await second.code).toBe(1)
+    expect(second.terminal.errors).toContain('the admin token is not one of this registry, or it was revoked')
     expect(await session.next('untap', () => true, heard)).toBeDefined()
 
     const third = await tap('inventory', '--from', 'checkout', '--for', '1s')
@@ -228,6 +230,40 @@ describe('inmesh tap', () => {
     await watched.code
   })
 
+  it('says why it ends when the registry stops', async () => {
+    await inventory()
+    const watched = await tap('inventory')
+    await registry.close()
+    expect(await watched.code).toBe(1)
+    expect(JSON.parse(watched.terminal.errors)).toMatchObject({
+      error: { code: 'broken-off', message: expect.stringMatching(/ ended the tap early: /) },
+    })
+  })
+
+  it('is an event in each process that is watched, with the operator', async () => {
+    await inventory()
+    const checkout = await caller()
+    const heard: object[] = []
+    const hear = (event: unknown): void => {
+      heard.push(event as object)
+    }
+    const channels = ['inmesh:tap:began', 'inmesh:tap:ended']
+    for (const channel of channels) subscribe(channel, hear)
+    try {
+      const watched = await tap('inventory', '--from', 'checkout', '--path', '/items/*', '--max', '1')
+      await seen(watched, checkout, '/items/1')
+      expect(await watched.code).toBe(0)
+      await expect.poll(() => heard, { timeout: 10_000 }).toHaveLength(2)
+    } finally {
+      for (const channel of channels) unsubscribe(channel, hear)
+    }
+    const event = { service: 'checkout', peer: 'inventory', by: 'admin' }
+    expect(heard).toMatchObject([
+      { ...event, filter: 'from checkout, path /items/*', forMs: expect.any(Number) },
+      { ...event, shown: expect.any(Number), left: 0 },
+    ])
+  })
+
   it('is audited, also when it is refused, and needs an operator who may change something', async () => {
     await inventory()
     const watched = await tap('inventory', '--path', '/items/*', '--status', '5xx,none')
@@ -240,6 +276,8 @@ describe('inmesh tap', () => {
       code: 1,
       stderr: "error: there is no service 'inventroy'; did you mean 'inventory'?\n",
     })
+    const ended = / tap-end +done +inventory +the connection ended, 0 calls shown, 0 left out$/m
+    await expect.poll(async () => (await command(['audit'])).stdout).toMatch(ended)
     const audit = (await command(['audit'])).stdout
     expect(audit).toMatch(/ tap +done +inventory +any caller, path \/items\/\*, status 5xx none, 100 calls at most/)
     expect(audit).toMatch(/ tap +refused: not-found +inventroy /)

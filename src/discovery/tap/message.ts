@@ -28,6 +28,7 @@ export function pathPattern(path: string): PathPattern | undefined {
 
 /** What operators, registries and processes say of which calls they mean. */
 export const TAP_SHAPE = {
+  by: optional(text('the name of an operator', /^\P{C}+$/u, 256)),
   service: serviceName(),
   from: optional(serviceName()),
   path: optional(PATH),
@@ -48,6 +49,7 @@ export function readTap(message: Readonly<Record<string, unknown>>): TapMessage 
   return {
     type: 'tap',
     tap: readTapId(message.tap),
+    by: read('by') as string | undefined,
     service: read('service') as string,
     from: read('from') as string | undefined,
     path: read('path') as string | undefined,

@@ -3,8 +3,8 @@ import { TAP_SHAPE } from '../../discovery/tap/message.ts'
 import { fields, withDefault } from '../../options/fields.ts'
 import { didYouMean } from '../../options/nearest.ts'
 import { duration, integer } from '../../options/quantities.ts'
+import { describeTap } from '../../telemetry/tap/describe-tap.ts'
 import { TAP_LIMITS } from '../../telemetry/tap/tap-message.ts'
-import type { TapQuestion } from '../tap/tap-hub.ts'
 import type { ApiContext, ApiRequest } from './context.ts'
 import { ApiError, invalid } from './error.ts'
 import { auditRefusal, checkBody } from './handling.ts'
@@ -31,11 +31,15 @@ export async function tap(context: ApiContext, { request, response, caller }: Ap
   } catch (error) {
     throw auditRefusal(audit, 'tap', caller, filter.service, error)
   }
-  // When it begins: also who breaks it off has seen calls.
-  const { name: who, source } = caller
-  const detail = describe(filter, max)
-  audit.record({ who, source, action: 'tap', outcome: 'done', service: filter.service, detail })
-  taps.open(response, caller.name, { ...filter, forMs }, max, () => allowedIn(context))
+  const { name: by, source } = caller
+  const entry = { who: by, source, outcome: 'done', service: filter.service } as const
+  // Also when it begins: who breaks it off, or whose registry dies, has seen calls.
+  audit.record({ ...entry, action: 'tap', detail: `${describeTap(filter)}, ${max} calls at most` })
+  taps.open(response, by, {
+    ...{ question: { ...filter, by, forMs }, max },
+    allowed: () => allowedIn(context),
+    ended: (detail) => audit.record({ ...entry, action: 'tap-end', detail }),
+  })
 }
 
 /** Another registry fetches for one of its operators. */
@@ -68,18 +72,6 @@ function checkHeaders(context: ApiContext, asked: readonly string[]): void {
 function allowedIn({ state }: ApiContext): ReadonlySet<string> {
   const document = state.served.documentOf('mesh') as { readonly tap?: { readonly headers?: readonly string[] } } | null
   return new Set(document?.tap?.headers)
-}
-
-function describe(question: Omit<TapQuestion, 'forMs'>, max: number): string {
-  const parts = [
-    question.from === undefined ? 'any caller' : `from ${question.from}`,
-    ...(question.method === undefined ? [] : [question.method]),
-    ...(question.path === undefined ? [] : [`path ${question.path}`]),
-    ...(question.statuses === undefined ? [] : [`status ${question.statuses.join(' ')}`]),
-    ...(question.headers.length === 0 ? [] : [`headers ${question.headers.join(' ')}`]),
-    `${max} calls at most`,
-  ]
-  return parts.join(', ')
 }
 
 function parse(text: string | null): unknown {

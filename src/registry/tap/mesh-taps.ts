@@ -4,9 +4,9 @@ import type { ServerResponse } from 'node:http'
 import type { Clock } from '../../core/clock.ts'
 import { ApiError } from '../api/error.ts'
 import { beginStream, isHttp2, type OutgoingResponse } from '../api/request.ts'
-import { OperatorTap, type TapPeers, type TapRecord } from './operator-tap.ts'
+import { OperatorTap, type OperatorTapParts, type TapPeers, type TapRecord } from './operator-tap.ts'
 import { PeerTaps } from './peer-taps.ts'
-import { TapHub, type TapQuestion } from './tap-hub.ts'
+import { TapHub } from './tap-hub.ts'
 
 const MOST_TAPS = 8
 /** Of one operator. */
@@ -15,6 +15,8 @@ const MOST_PER_OPERATOR = 3
 const MOST_UNREAD = 1024 * 1024
 /** A reader that takes nothing for so long is gone. */
 const STUCK_MS = 20_000
+
+type AskedTap = Pick<OperatorTapParts, 'question' | 'max' | 'allowed' | 'ended'>
 
 export class MeshTaps {
   readonly hub: TapHub
@@ -39,20 +41,12 @@ export class MeshTaps {
   }
 
   /** Answers with JSON lines until the tap ends. */
-  open(
-    response: OutgoingResponse,
-    operator: string,
-    question: TapQuestion,
-    max: number,
-    allowed: () => ReadonlySet<string>,
-  ): void {
+  open(response: OutgoingResponse, operator: string, asked: AskedTap): void {
     beginStream(response, 'application/x-ndjson')
     ;(response as ServerResponse).flushHeaders()
     const output = new TapResponse(response, this.#clock)
     const id = randomUUID()
-    const tap = new OperatorTap({
-      ...{ hub: this.hub, peers: this.#peers, clock: this.#clock, id, question, max, allowed, output },
-    })
+    const tap = new OperatorTap({ ...asked, hub: this.hub, peers: this.#peers, clock: this.#clock, id, output })
     this.#open.set(tap, operator)
     response.once('close', () => {
       this.#open.delete(tap)

@@ -37,6 +37,11 @@ export type TapRecord =
 /** `max`: that many calls were sent; `closing`: the registry stops. */
 export type TapEnd = 'max' | 'time' | 'closing'
 
+const WHY: Readonly<Record<TapEnd | 'left', string>> = {
+  ...{ max: 'as many as asked for', time: 'the time is over' },
+  ...{ closing: 'the registry stops', left: 'the connection ended' },
+}
+
 export interface TapOutput {
   /** False: the reader does not keep up, and misses it. */
   write(record: TapRecord): boolean
@@ -53,6 +58,8 @@ export interface OperatorTapParts {
   /** Headers that may be shown at this moment. */
   readonly allowed: () => ReadonlySet<string>
   readonly output: TapOutput
+  /** What was shown, and why no more is; once. */
+  readonly ended: (detail: string) => void
 }
 
 export class OperatorTap {
@@ -64,6 +71,8 @@ export class OperatorTap {
   #calls = 0
   #left = 0
   #elsewhere = 0
+  /** Calls that came before all registries were asked; `undefined`: the first record is sent. */
+  #early: SeenCall[] | undefined = []
   #isOpen = true
 
   constructor(parts: OperatorTapParts) {
@@ -78,20 +87,29 @@ export class OperatorTap {
     this.#beat()
   }
 
-  /** The operator has left. */
+  /** The operator has left, or its token has ended. */
   close(): void {
+    this.#close('left')
+  }
+
+  #close(why: TapEnd | 'left'): void {
     if (!this.#isOpen) return
     this.#isOpen = false
     const { clock, peers, id } = this.#parts
     for (const timer of [this.#fetching, this.#beating]) if (timer !== undefined) clock.stopTimer(timer)
     this.#tap.close()
     void peers.ask(`/v1/tap/local?id=${id}&end=1`)
+    this.#parts.ended(`${WHY[why]}, ${this.#calls} calls shown, ${this.#left} left out`)
   }
 
   #take(calls: readonly SeenCall[], left: number): void {
     if (!this.#isOpen) return
-    const { output, max } = this.#parts
     this.#left += left
+    if (this.#early !== undefined) {
+      this.#early.push(...calls)
+      return
+    }
+    const { output, max } = this.#parts
     for (const call of calls) {
       if (output.write({ type: 'call', ...this.#withAllowed(call) })) this.#calls += 1
       else this.#left += 1
@@ -102,16 +120,17 @@ export class OperatorTap {
     }
   }
 
-  /** The document may have changed since the tap began. */
+  /** The document may have changed, and a process may send what was not named. */
   #withAllowed({ headers, ...call }: SeenCall): SeenCall {
     if (headers === undefined) return call
+    const { question } = this.#parts
     const allowed = this.#parts.allowed()
-    const shown = Object.entries(headers).filter(([name]) => allowed.has(name))
+    const shown = Object.entries(headers).filter(([name]) => allowed.has(name) && question.headers.includes(name))
     return shown.length === 0 ? call : { ...call, headers: Object.fromEntries(shown) }
   }
 
   async #fetch(isFirst: boolean): Promise<void> {
-    const { clock, peers, id, question, output, max } = this.#parts
+    const { clock, peers, id, question } = this.#parts
     const forMs = Math.max(1_000, Math.round(this.#endsAt - clock.now()))
     const text = encodeURIComponent(JSON.stringify({ ...question, forMs }))
     const answers = await peers.ask(`/v1/tap/local?id=${id}&question=${text}`)
@@ -121,17 +140,24 @@ export class OperatorTap {
       body === undefined ? [{ registry, reason }] : [],
     )
     this.#elsewhere = fetched.reduce((all, { processes }) => all + processes, 0)
-    if (isFirst) {
-      output.write({
-        type: 'tap',
-        ...{ id, forMs: question.forMs, max, processes: this.#processes },
-        notTappable: [...this.#tap.notTappable, ...fetched.flatMap((one) => one.notTappable)],
-        registries: [peers.id, ...fetched.map(({ registry }) => registry)],
-        unreachable,
-      })
-    }
+    if (isFirst) this.#begin(fetched, unreachable)
     for (const { calls, left } of fetched) this.#take(calls, left)
     if (this.#isOpen) this.#fetching = clock.startBackgroundTimer(FETCH_MS, () => void this.#fetch(false), undefined)
+  }
+
+  /** Sends the first record, then what came before it. */
+  #begin(fetched: readonly FetchedTap[], unreachable: Extract<TapRecord, { type: 'tap' }>['unreachable']): void {
+    const { peers, id, question, output, max } = this.#parts
+    output.write({
+      type: 'tap',
+      ...{ id, forMs: question.forMs, max, processes: this.#processes },
+      notTappable: [...this.#tap.notTappable, ...fetched.flatMap((one) => one.notTappable)],
+      registries: [peers.id, ...fetched.map(({ registry }) => registry)],
+      unreachable,
+    })
+    const early = this.#early ?? []
+    this.#early = undefined
+    this.#take(early, 0)
   }
 
   get #processes(): number {
@@ -152,7 +178,13 @@ export class OperatorTap {
 
   #finish(why: TapEnd): void {
     if (!this.#isOpen) return
-    this.close()
+    if (this.#early !== undefined) {
+      this.#begin([], [])
+      // With what came before it, it may have had enough.
+      this.#finish(why)
+      return
+    }
+    this.#close(why)
     const { output } = this.#parts
     output.write({ type: 'end', why, calls: this.#calls, left: this.#left })
     output.end()

@@ -5,7 +5,8 @@
 import type { Clock, Timer } from '../../core/clock.ts'
 import type { ServerMessage } from '../../discovery/registry/wire.ts'
 import { readTapped } from '../../discovery/tap/message.ts'
-import type { TapFilter, TappedCall } from '../../telemetry/tap/tap-message.ts'
+import { statusMatches } from '../../telemetry/tap/status-match.ts'
+import { TAP_LIMITS, type TapFilter, type TappedCall } from '../../telemetry/tap/tap-message.ts'
 import { OUTSIDE } from '../../telemetry/traffic/traffic-message.ts'
 import { RateLimit } from '../access/rate-limit.ts'
 
@@ -23,6 +24,7 @@ export interface TapSession {
 }
 
 export interface TapQuestion extends TapFilter {
+  readonly by?: string | undefined
   readonly headers: readonly string[]
   /** Of one process. */
   readonly perSecond: number
@@ -102,7 +104,8 @@ export class RegistryTap {
   readonly #rate: RateLimit
   readonly #clock: Clock
   readonly #closed: (tap: RegistryTap) => void
-  readonly #asked = new Set<TapSession>()
+  /** With what each may still send: as many as its rate, and those that waited in it. */
+  readonly #asked = new Map<TapSession, RateLimit>()
   readonly #notTappable = new Map<TapSession, string>()
   readonly #endsAt: number
   readonly #timer: Timer
@@ -139,7 +142,7 @@ export class RegistryTap {
       if (this.#notTappable.size < MOST_NAMED) this.#notTappable.set(session, nameOf(session))
       return
     }
-    this.#asked.add(session)
+    this.#asked.set(session, new RateLimit(this.#question.perSecond, TAP_LIMITS.waiting, this.#clock))
     const forMs = Math.max(1_000, Math.round(this.#endsAt - this.#clock.now()))
     session.send({ type: 'tap', tap: this.id, ...this.#question, forMs })
   }
@@ -150,12 +153,26 @@ export class RegistryTap {
   }
 
   take(session: TapSession, calls: readonly TappedCall[], left: number): void {
-    const admitted = calls.filter(() => this.#rate.take())
+    const own = this.#asked.get(session)
+    const asked = calls.filter((call) => this.#isAskedFor(session, call))
+    const admitted = asked.filter(() => own?.take() === true && this.#rate.take())
     const { service } = session.who
     this.#reader.take(
       admitted.map((call) => ({ from: call.side === 'server' ? OUTSIDE : service, process: session.process, ...call })),
-      left + calls.length - admitted.length,
+      left + asked.length - admitted.length,
     )
+  }
+
+  /**
+   * A process may err, or lie about others. Its path is not compared: what is sent may be cut or
+   * redacted.
+   */
+  #isAskedFor({ who }: TapSession, { side, to, protocol, method, status }: TappedCall): boolean {
+    const { service, from, method: wanted, statuses } = this.#question
+    if (side === 'server' && (who.service !== service || to !== service || (from ?? OUTSIDE) !== OUTSIDE)) return false
+    if (side !== 'server' && from !== undefined && from !== who.service) return false
+    if (wanted !== undefined && (protocol !== 'http' || method !== wanted)) return false
+    return statusMatches(statuses, status)
   }
 
   /** Its reader has left, or has enough. */
@@ -164,7 +181,7 @@ export class RegistryTap {
     this.#isOpen = false
     this.#clock.stopTimer(this.#timer)
     this.#closed(this)
-    for (const session of this.#asked) session.send({ type: 'untap', tap: this.id })
+    for (const session of this.#asked.keys()) session.send({ type: 'untap', tap: this.id })
     this.#asked.clear()
   }
 

@@ -40,6 +40,8 @@ export interface TapMessage extends TapFilter {
   readonly type: 'tap'
   /** Names the tap in what is sent for it. */
   readonly tap: string
+  /** The operator who watches. */
+  readonly by?: string | undefined
   /** In lower case. Secret ones are never sent. */
   readonly headers: readonly string[]
   readonly perSecond: number

@@ -1,7 +1,9 @@
 /** One tap in a process: takes the calls that match, as far as its rate allows, and sends them. */
 import type { Clock, Timer } from '../../core/clock.ts'
 import type { Side } from '../call-metrics.ts'
+import type { MeshEvents } from '../events.ts'
 import { OUTSIDE } from '../traffic/traffic-message.ts'
+import { describeTap } from './describe-tap.ts'
 import { statusMatches } from './status-match.ts'
 import { TAP_LIMITS, type TapMessage, type TappedCall, type TappedMessage } from './tap-message.ts'
 import { type EndedCall, pathOf, statusOf, tappedCall } from './tapped-call.ts'
@@ -33,7 +35,10 @@ export class Tap {
   readonly #parts: TapParts
   readonly #end: Timer
   #waiting: TappedCall[] = []
+  /** Since the last message. */
   #left = 0
+  /** Calls that were sent, and those that matched and were not. */
+  #sums = { shown: 0, left: 0 }
   #timer: Timer | undefined
   /** Of the token bucket, which holds the calls of one second. */
   #tokens: number
@@ -55,13 +60,27 @@ export class Tap {
     this.#timer ??= this.#parts.clock.startBackgroundTimer(BATCH_MS, () => this.#send(), undefined)
   }
 
-  /** Sends what waits, and takes no more. */
-  close(): void {
-    this.#parts.clock.stopTimer(this.#end)
-    if (this.#timer === undefined) return
-    this.#parts.clock.stopTimer(this.#timer)
-    this.#send()
-    if (this.#timer !== undefined) this.#parts.clock.stopTimer(this.#timer)
+  /** Sends what waits, and takes no more. @returns the payload of its last event */
+  close(): MeshEvents['tap:ended'] {
+    const { clock } = this.#parts
+    clock.stopTimer(this.#end)
+    if (this.#timer !== undefined) {
+      clock.stopTimer(this.#timer)
+      this.#send()
+      if (this.#timer !== undefined) clock.stopTimer(this.#timer)
+    }
+    const { shown, left } = this.#sums
+    return { ...this.#named, shown, left: left + this.#left + this.#waiting.length }
+  }
+
+  /** The payload of its first event. */
+  get began(): MeshEvents['tap:began'] {
+    return { ...this.#named, filter: describeTap(this.#asked), forMs: this.#asked.forMs }
+  }
+
+  get #named() {
+    const { tap, service, by } = this.#asked
+    return { tap, peer: service, ...(by !== undefined && { by }) }
   }
 
   #matches({ side, call, outcome, details }: EndedCall): boolean {
@@ -100,6 +119,8 @@ export class Tap {
     const calls = this.#waiting.splice(0, TAP_LIMITS.batch)
     const left = this.#left
     this.#left = 0
+    this.#sums.shown += calls.length
+    this.#sums.left += left
     session.send({ type: 'tapped', tap: this.id, calls, ...(left > 0 && { left }) })
     if (this.#waiting.length > 0) this.#send()
   }

@@ -4,6 +4,7 @@ import type { Call } from '../../core/call.ts'
 import type { Clock } from '../../core/clock.ts'
 import type { Outcome } from '../../core/outcome.ts'
 import type { Side } from '../call-metrics.ts'
+import { type EventSink, NO_EVENTS } from '../events.ts'
 import { Tap, type TapSession } from './tap.ts'
 import { TAP_LIMITS, type TapMessage } from './tap-message.ts'
 
@@ -12,12 +13,15 @@ export class Taps {
   open: readonly Tap[] | undefined = undefined
   readonly #service: string
   readonly #clock: Clock
+  readonly #events: EventSink
   /** It has just ended its call, which is notified next. */
   #decisive: Attempt | undefined
 
-  constructor(service: string, clock: Clock) {
+  /** `events`: the beginnings and ends of taps. */
+  constructor(service: string, clock: Clock, events: EventSink = NO_EVENTS) {
     this.#service = service
     this.#clock = clock
+    this.#events = events
   }
 
   /** A registry asks. A tap of the same name is replaced, and one beyond the limit ignored. */
@@ -26,23 +30,25 @@ export class Taps {
     const open = this.open ?? []
     if (open.length >= TAP_LIMITS.taps) return
     const over = ({ id }: Tap): void => this.end(id)
-    this.open = [...open, new Tap(asked, { clock: this.#clock, service: this.#service, session, pathHolds, over })]
+    const tap = new Tap(asked, { clock: this.#clock, service: this.#service, session, pathHolds, over })
+    this.open = [...open, tap]
+    this.#events.emit('tap:began', tap.began)
   }
 
   end(id: string): void {
     const found = this.open?.find((tap) => tap.id === id)
     if (found === undefined) return
-    found.close()
     const left = this.open!.filter((tap) => tap !== found)
     this.open = left.length === 0 ? undefined : left
+    this.#events.emit('tap:ended', found.close())
   }
 
   /** The session of the registry that asked has ended. */
   endAll(): void {
     const { open = [] } = this
     this.open = undefined
-    for (const tap of open) tap.close()
     this.#decisive = undefined
+    for (const tap of open) this.#events.emit('tap:ended', tap.close())
   }
 
   /** `attempt` has ended its call. */

@@ -89,6 +89,50 @@ describe('a tap', () => {
     expect(watched.records().filter(({ type }) => type === 'call')).toMatchObject([{ path: '/good' }])
   })
 
+  test('shows nothing that was not asked for, whatever a process sends', async () => {
+    const document = { service: 'mesh', tap: { headers: ['x-tenant', 'x-user'] } }
+    expect(await fleet.ask(first, '/v1/policies/mesh', 'PUT', document)).toMatchObject({ status: 200 })
+    const liar = await fleet.session(first, 'checkout', { tap: true, process: 'p1' })
+    const watched = tap('--method', 'GET', '--status', '5xx', '--header', 'x-tenant', '--max', '2')
+    liar.send({ type: 'watch', service: 'inventory' })
+    const { tap: id } = await liar.next('tap')
+    const failed = { status: 503, headers: { 'x-tenant': 'acme', 'x-user': 'ann' } }
+    liar.send({
+      ...{ type: 'tapped', tap: id },
+      calls: [
+        call('/served', { ...failed, side: 'server' }),
+        call('/good', { status: 200 }),
+        call('/none', { status: undefined }),
+        call('/post', { ...failed, method: 'POST' }),
+        call('/\u001b[2J\u202e', { ...failed, version: '\u009b31m', route: '\u2066' }),
+        call('/second', failed),
+      ],
+    })
+    expect(await watched.code).toBe(0)
+    expect(watched.records().slice(1)).toMatchObject([
+      { from: 'checkout', path: '/\\u{1b}[2J\\u{202e}', version: '\\u{9b}31m', headers: { 'x-tenant': 'acme' } },
+      { from: 'checkout', path: '/second' },
+      { type: 'end', why: 'max', calls: 2, left: 0 },
+    ])
+    expect(watched.terminal.text).not.toContain('x-user')
+  })
+
+  test('has room for each process, however much another one sends', async () => {
+    const loud = await fleet.session(first, 'checkout', { tap: true, process: 'p1' })
+    const quiet = await fleet.session(first, 'checkout', { tap: true, process: 'p2' })
+    const watched = tap('--from', 'checkout', '--rate', '1', '--max', '10000')
+    const { tap: id } = await loud.next('tap')
+    await quiet.next('tap')
+    const calls = Array.from({ length: 50 }, (_, i) => call(`/loud/${i}`))
+    for (let i = 0; i < 20; i++) loud.send({ type: 'tapped', tap: id, calls })
+    await loud.ask({ type: 'deregister', id: 'none' })
+    quiet.send({ type: 'tapped', tap: id, calls: [call('/quiet')] })
+    await expect.poll(() => watched.records().some(({ path }) => path === '/quiet'), { timeout: 10_000 }).toBe(true)
+    expect(watched.records().filter(({ process }) => process === 'checkout p1').length).toBeLessThan(300)
+    watched.terminal.breakPipe()
+    expect(await watched.code).toBe(0)
+  })
+
   test('is one of at most three of an operator', async () => {
     const open = [tap(), tap(), tap()]
     for (const one of open) await one.begun()

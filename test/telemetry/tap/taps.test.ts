@@ -2,6 +2,7 @@
 import { beforeEach, describe, expect, test } from 'vitest'
 import { Call } from '../../../src/core/call.ts'
 import { outcome, SUCCESS } from '../../../src/core/outcome.ts'
+import { Events } from '../../../src/telemetry/events.ts'
 import { statusMatches } from '../../../src/telemetry/tap/status-match.ts'
 import { TAP_LIMITS, type TapMessage, type TappedMessage } from '../../../src/telemetry/tap/tap-message.ts'
 import { Taps } from '../../../src/telemetry/tap/taps.ts'
@@ -9,12 +10,14 @@ import { FakeClock } from '../../../src/testing/fake-clock.ts'
 
 let clock: FakeClock
 let taps: Taps
+let events: Events
 let sent: TappedMessage[]
 let session: { isReady: boolean; send(message: TappedMessage): void }
 
 beforeEach(() => {
   clock = new FakeClock()
-  taps = new Taps('checkout', clock)
+  events = new Events('checkout', clock)
+  taps = new Taps('checkout', clock, events)
   sent = []
   session = { isReady: true, send: (message) => sent.push(message) }
 })
@@ -90,6 +93,24 @@ describe('a process', () => {
     clock.advance(250)
     expect(shown()).toBe(TAP_LIMITS.waiting)
     expect(left()).toBe(1_000 - TAP_LIMITS.waiting)
+  })
+
+  test('says by events that it is watched, by whom and with what, and how much was shown', () => {
+    begin({ by: 'operator:ann', path: '/items/*', statuses: ['5xx'], headers: ['x-tenant'] })
+    begin({ tap: 't2', perSecond: 3 })
+    for (let i = 0; i < 10; i++) end()
+    clock.advance(250)
+    for (let i = 0; i < 2; i++) end()
+    session.isReady = false
+    taps.endAll()
+    taps.endAll()
+    const filter = 'any caller, path /items/*, status 5xx, headers x-tenant'
+    expect(events.recent().map(({ name, payload }) => [name, payload])).toEqual([
+      ['tap:began', { tap: 't1', peer: 'inventory', by: 'operator:ann', filter, forMs: 60_000 }],
+      ['tap:began', { tap: 't2', peer: 'inventory', filter: 'any caller', forMs: 60_000 }],
+      ['tap:ended', { tap: 't1', peer: 'inventory', by: 'operator:ann', shown: 0, left: 0 }],
+      ['tap:ended', { tap: 't2', peer: 'inventory', shown: 3, left: 9 }],
+    ])
   })
 
   test('serves a bounded number of taps', () => {
