@@ -122,11 +122,11 @@ export class RegistryApi {
       throw error
     }
     try {
-      if (response.statusCode !== 200) throw refusal(url, response.statusCode ?? 0, await textOf(response))
+      if (response.statusCode !== 200) throw refusal(url, response.statusCode ?? 0, await textOf(url, response))
       for await (const part of response) yield part as Buffer
     } catch (error) {
       if (signal?.aborted === true) return
-      throw error instanceof Failure ? error : unreachable(url, `the answer broke off: ${reasonOf(error)}`)
+      throw error instanceof Failure ? error : unreachable(url, reasonOf(error))
     } finally {
       response.destroy()
     }
@@ -163,14 +163,14 @@ async function send(
   const { url } = address
   try {
     const response = await open(address, method, path, { body, precondition, signal })
-    return { status: response.statusCode ?? 0, text: await textOf(response) }
+    return { status: response.statusCode ?? 0, text: await textOf(url, response) }
   } catch (error) {
     if (error instanceof Failure && !signal.aborted) throw error
     throw unreachable(url, late.aborted ? NO_ANSWER : reasonOf(error))
   }
 }
 
-const NO_ANSWER = `no answer within ${REQUEST_TIMEOUT_MS / 1000} s`
+export const NO_ANSWER = `no answer within ${REQUEST_TIMEOUT_MS / 1000} s`
 
 interface Sending {
   readonly body?: unknown
@@ -210,12 +210,12 @@ async function open(
   })
 }
 
-async function textOf(response: IncomingMessage): Promise<string> {
+async function textOf(url: URL, response: IncomingMessage): Promise<string> {
   const chunks: Buffer[] = []
   let size = 0
   for await (const chunk of response) {
     size += (chunk as Buffer).length
-    if (size > LARGEST_ANSWER_BYTES) throw new Error('the answer is too large')
+    if (size > LARGEST_ANSWER_BYTES) throw tooLarge(url)
     chunks.push(chunk as Buffer)
   }
   return Buffer.concat(chunks).toString()
@@ -273,6 +273,9 @@ function readIssues(value: unknown): readonly Issue[] {
 
 function reasonOf(error: unknown): string {
   const { code, message = '' } = error as { code?: string; message?: string }
+  const [, unresolved] = /getaddrinfo (E\w+)/.exec(message) ?? []
+  if (unresolved !== undefined) return `its name cannot be resolved (${unresolved})`
+  if (code === 'ECONNRESET' && message === 'aborted') return 'the answer broke off'
   // `connect` to a name with several addresses: an AggregateError without a message.
   return message.replace(/^The registry at \S+ could not be reached: /, '') || (code ?? 'the connection failed')
 }
@@ -280,6 +283,11 @@ function reasonOf(error: unknown): string {
 function unreachable(url: URL, why: string): Failure {
   const message = `no answer from the registry at ${url.origin}: ${why.replace(/\.$/, '')}`
   return new Failure(EXIT.unreachable, 'registry-unreachable', message)
+}
+
+function tooLarge(url: URL): Failure {
+  const most = `${LARGEST_ANSWER_BYTES / 1024 / 1024} MiB`
+  return new Failure(EXIT.failed, 'unexpected-answer', `${url.origin} answered with more than ${most}`)
 }
 
 function unreadable(url: URL, status?: number): Failure {

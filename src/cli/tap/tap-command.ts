@@ -8,16 +8,13 @@ import type { TapRecord } from '../../registry/tap/operator-tap.ts'
 import { TAP_LIMITS } from '../../telemetry/tap/tap-message.ts'
 import { type ConnectionFlags, connect, withConnection } from '../connection.ts'
 import { withExample } from '../examples.ts'
-import { EXIT, Failure } from '../failure.ts'
 import { collected, numeric, parsed } from '../flag-values.ts'
 import type { RegistryApi } from '../registry-api.ts'
 import { untilSignal } from '../signals.ts'
 import type { CliContext, Terminal } from '../terminal.ts'
 import { isUnknownPath, tooOld } from '../traffic/ask.ts'
+import { brokenOff, recordsOf } from './tap-records.ts'
 import { beginning, callLine, ending } from './tap-text.ts'
-
-/** Of one record. */
-const LONGEST_LINE = 1024 * 1024
 
 interface TapFlags extends ConnectionFlags {
   readonly from?: string
@@ -100,12 +97,10 @@ function bodyOf(service: string, { from, path, method, status, header, max, rate
 
 /** @throws Failure if the registry breaks off */
 async function follow(api: RegistryApi, terminal: Terminal, body: object, signal: AbortSignal): Promise<void> {
-  let isWhole = false
   for await (const record of recordsOf(api, body, signal)) {
     show(record, terminal)
-    if (record.type === 'end') isWhole = record.why !== 'closing'
+    if (record.type === 'end' && record.why === 'closing') throw brokenOff(api, 'it stops')
   }
-  if (!isWhole && !signal.aborted) throw new Failure(EXIT.failed, 'broken-off', `${api.url} ended the tap early`)
 }
 
 function show(record: TapRecord, terminal: Terminal): void {
@@ -114,31 +109,6 @@ function show(record: TapRecord, terminal: Terminal): void {
   } else if (record.type === 'tap') for (const line of beginning(record)) terminal.note(line)
   else if (record.type === 'call') terminal.records([], () => [callLine(record, terminal)])
   else if (record.type === 'end') terminal.note(ending(record))
-}
-
-async function* recordsOf(api: RegistryApi, body: object, signal: AbortSignal): AsyncGenerator<TapRecord> {
-  const decoder = new TextDecoder()
-  let rest = ''
-  for await (const part of api.stream('/v1/tap', body, signal)) {
-    const lines = (rest + decoder.decode(part, { stream: true })).split('\n')
-    rest = lines.pop()!
-    for (const line of lines) yield readRecord(api, line)
-    if (rest.length > LONGEST_LINE) throw unreadable(api)
-  }
-}
-
-function readRecord(api: RegistryApi, line: string): TapRecord {
-  try {
-    const record = JSON.parse(line) as TapRecord | null
-    if (typeof record?.type === 'string') return record
-  } catch {
-    // Refused below.
-  }
-  throw unreadable(api)
-}
-
-function unreadable(api: RegistryApi): Failure {
-  return new Failure(EXIT.failed, 'unexpected-answer', `${api.url} answered something that is no record of a tap`)
 }
 
 function upper(method: string): string {

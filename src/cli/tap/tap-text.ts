@@ -2,6 +2,7 @@
 import type { TapRecord } from '../../registry/tap/operator-tap.ts'
 import type { SeenCall } from '../../registry/tap/tap-hub.ts'
 import { printable, type Terminal } from '../terminal.ts'
+import { count } from '../traffic/coverage-text.ts'
 import { figure } from '../traffic/figures.ts'
 
 const MOST_NAMED = 5
@@ -35,7 +36,7 @@ export function beginning(record: Extract<TapRecord, { type: 'tap' }>): string[]
   const lines =
     processes === 0
       ? ['no process has such calls now; those that come are asked']
-      : [`watching ${processes} processes at ${registries.length} registries; Ctrl-C ends it`]
+      : [`watching ${count(processes, 'process')} at ${count(registries.length, 'registry')}; Ctrl-C ends it`]
   if (notTappable.length > 0) {
     const named = notTappable.slice(0, MOST_NAMED).map(printable).join(', ')
     const more = notTappable.length > MOST_NAMED ? `, and ${notTappable.length - MOST_NAMED} more` : ''
@@ -47,10 +48,14 @@ export function beginning(record: Extract<TapRecord, { type: 'tap' }>): string[]
   return lines
 }
 
-const WHY = { max: 'as many as asked for', time: 'the time is over', closing: 'the registry stops' } as const
+const WHY: Readonly<Record<string, string>> = {
+  max: 'as many as asked for',
+  time: 'the time is over',
+  closing: 'the registry stops',
+}
 
 export function ending(record: Extract<TapRecord, { type: 'end' }>): string {
   const { why, calls, left } = record
   const more = left === 0 ? '' : `, ${left} more matched and were not shown`
-  return `${WHY[why]}: ${calls} calls${more}`
+  return `${printable(Object.hasOwn(WHY, why) ? WHY[why] : why)}: ${count(calls, 'call')}${more}`
 }

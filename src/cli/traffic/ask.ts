@@ -5,6 +5,7 @@ import { type ConnectionFlags, withConnection } from '../connection.ts'
 import { EXIT, Failure } from '../failure.ts'
 import { numeric, parsed } from '../flag-values.ts'
 import { type RegistryApi, RegistryRefusal } from '../registry-api.ts'
+import { mistakeIn, type TrafficAnswers } from './answers.ts'
 
 const WINDOW = duration({ min: 5_000, max: 3_600_000 })
 const MINUTE_MS = 60_000
@@ -25,23 +26,32 @@ export function withWindow(command: Command): Command {
   )
 }
 
-/** @throws Failure `registry-too-old` from a registry that knows no such question */
-export async function askTraffic<T>(
+/** @throws Failure `registry-too-old` from one that knows no such question, `unexpected-answer` */
+export async function askTraffic<Q extends keyof TrafficAnswers>(
   api: RegistryApi,
-  question: string,
+  question: Q,
   parameters: Readonly<Record<string, string>>,
   signal?: AbortSignal,
-): Promise<T> {
+): Promise<TrafficAnswers[Q]> {
   const query = new URLSearchParams(parameters)
+  let answer: TrafficAnswers[Q]
   try {
-    return await api.get<T>(`/v1/traffic/${question}?${query}`, signal)
+    answer = await api.get(`/v1/traffic/${question}?${query}`, signal)
   } catch (error) {
     throw isUnknownPath(error) ? tooOld(api, 'the service graph') : error
   }
+  const mistake = mistakeIn(question, answer)
+  if (mistake === undefined) return answer
+  const where = mistake === '' ? '' : ` (its ${mistake} is invalid)`
+  throw unexpected(api, `something that is no service graph${where}; is it an inmesh registry?`)
 }
 
 export function windowOf({ window }: TrafficFlags): Readonly<Record<string, string>> {
   return { window: `${window}ms` }
+}
+
+export function unexpected(api: RegistryApi, what: string): Failure {
+  return new Failure(EXIT.failed, 'unexpected-answer', `${api.url} answered ${what}`)
 }
 
 /** The registry has no such path, as opposed to one that keeps nothing there. */

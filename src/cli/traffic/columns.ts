@@ -81,17 +81,55 @@ export function columnNamed(name: string): SortableColumn<GraphEdge> {
   return EDGE_COLUMNS.find((column) => column.name === name)!
 }
 
-/** Lines of equal columns, the head first. */
+/** Lines of equal columns, the head first. Figures stand with their points below each other. */
 export function tableOf<T>(columns: readonly Column<T>[], rows: readonly T[]): string[] {
-  const cells = [
-    columns.map(({ title }) => title),
-    ...rows.map((row) => columns.map((one) => printable(one.text(row)))),
-  ]
-  const widths = columns.map((_, at) => Math.max(...cells.map((row) => row[at]!.length)))
-  return cells.map((row) =>
-    row
-      .map((cell, at) => (columns[at]!.isFigure === true ? cell.padStart(widths[at]!) : cell.padEnd(widths[at]!)))
+  const texts = columns.map((column) => alignedTexts(column, rows))
+  return Array.from({ length: rows.length + 1 }, (_, at) =>
+    texts
+      .map((column) => column[at]!)
       .join('  ')
       .trimEnd(),
   )
+}
+
+/** The title and the cells of one column, of equal width. */
+function alignedTexts<T>({ title, text, isFigure }: Column<T>, rows: readonly T[]): string[] {
+  const cells = rows.map((row) => printable(text(row)))
+  const longest = (texts: readonly string[]): number => texts.reduce((most, { length }) => Math.max(most, length), 0)
+  if (isFigure !== true) {
+    const width = longest([title, ...cells])
+    return [title, ...cells].map((cell) => cell.padEnd(width))
+  }
+  const fraction = longest(cells.map((cell) => cell.slice(wholeOf(cell).length)))
+  const padded = cells.map((cell) => cell.padEnd(wholeOf(cell).length + fraction))
+  const width = longest([title, ...padded])
+  return [title, ...padded].map((cell) => cell.padStart(width))
+}
+
+/** What is before the point. */
+function wholeOf(cell: string): string {
+  return cell.split('.', 1)[0]!
+}
+
+/**
+ * The columns that fit into `width`, in their order. `must` are always there, and the others come
+ * by `rank`, the first ones first.
+ */
+export function fitting<C extends Column<T>, T>(
+  columns: readonly C[],
+  rows: readonly T[],
+  width: number,
+  must: readonly C[],
+  rank: (column: C) => number,
+): C[] {
+  const widths = new Map(columns.map((column) => [column, alignedTexts(column, rows)[0]!.length + 2]))
+  const kept = new Set(must)
+  // No blanks stand after the last one.
+  let left = width + 2 - must.reduce((all, column) => all + widths.get(column)!, 0)
+  for (const column of columns.filter((one) => !kept.has(one)).sort((a, b) => rank(a) - rank(b))) {
+    if (widths.get(column)! > left) break
+    left -= widths.get(column)!
+    kept.add(column)
+  }
+  return columns.filter((column) => kept.has(column))
 }

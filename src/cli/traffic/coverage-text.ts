@@ -18,7 +18,7 @@ export function gapsOf({ windowMs, coverage }: Covered, askedMs: number): string
     const missing = processes - heard
     const more = missing > MOST_NAMED ? `, and ${missing - MOST_NAMED} more` : ''
     const named = silent.slice(0, MOST_NAMED).map(printable).join(', ')
-    lines.push(`gaps in the reports of ${missing} of ${processes} processes: ${named}${more}`)
+    lines.push(`gaps in the reports of ${missing} of ${count(processes, 'process')}: ${named}${more}`)
   }
   if (notReporting > 0) {
     lines.push(`${notReporting} of them never report: of an older version, or with \`traffic: false\``)
@@ -27,6 +27,13 @@ export function gapsOf({ windowMs, coverage }: Covered, askedMs: number): string
     lines.push(`registry ${printable(registry)} does not answer: ${printable(reason)}`)
   }
   return lines
+}
+
+const PLURALS = { process: 'processes', registry: 'registries', call: 'calls' } as const
+
+/** `1 process`, `2 processes`. */
+export function count(of: number, what: keyof typeof PLURALS): string {
+  return `${of} ${of === 1 ? what : PLURALS[what]}`
 }
 
 export function seconds(ms: number): string {

@@ -29,7 +29,7 @@ export function addEdgesCommand(program: Command, surroundings: CliContext): voi
   withExample(command, 'inmesh edges', 'inmesh edges --window 10m --sort p99')
   command.action(async (flags: SortFlags) => {
     const { api, terminal } = await connect(surroundings, flags)
-    const graph = await askTraffic<Graph>(api, 'graph', windowOf(flags))
+    const graph = await askTraffic(api, 'graph', windowOf(flags))
     const edges = sorted(graph.edges, columnNamed(flags.sort))
     terminal.records(edgeRecords(graph, edges), () =>
       edges.length === 0 ? ['no calls'] : tableOf([...EDGE_COLUMNS, ...EDGE_STATES], edges),

@@ -1,6 +1,5 @@
 /** `inmesh graph`: the service graph as a diagram. */
 import { type Command, Option } from 'commander'
-import type { Graph } from '../../registry/traffic/graph.ts'
 import { connect } from '../connection.ts'
 import { withExample } from '../examples.ts'
 import type { CliContext } from '../terminal.ts'
@@ -27,7 +26,7 @@ export function addGraphCommand(program: Command, surroundings: CliContext): voi
   command.action(async (flags: GraphFlags) => {
     const isJson = flags.json === true || flags.format === 'json'
     const { api, terminal } = await connect(surroundings, { ...flags, json: isJson })
-    const graph = await askTraffic<Graph>(api, 'graph', windowOf(flags))
+    const graph = await askTraffic(api, 'graph', windowOf(flags))
     terminal.result(graph, () => (flags.format === 'dot' ? dotOf(graph) : mermaidOf(graph)))
     for (const gap of gapsOf(graph, flags.window)) terminal.note(gap)
   })

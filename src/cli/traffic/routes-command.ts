@@ -44,7 +44,7 @@ export function addRoutesCommand(program: Command, surroundings: CliContext): vo
   withExample(command, 'inmesh routes inventory', 'inmesh routes --window 10m --json')
   command.action(async (service: string | undefined, flags: TrafficFlags) => {
     const { api, terminal } = await connect(surroundings, flags)
-    const graph = await askTraffic<Graph>(api, 'graph', windowOf(flags))
+    const graph = await askTraffic(api, 'graph', windowOf(flags))
     const names = service === undefined ? calledIn(graph) : [service]
     const rows: Row[] = []
     const left: string[] = []
@@ -65,7 +65,7 @@ function calledIn({ edges }: Graph): string[] {
 }
 
 function routesOf(api: RegistryApi, service: string, flags: TrafficFlags): Promise<RoutesAnswer> {
-  return askTraffic<RoutesAnswer>(api, 'routes', { ...windowOf(flags), service })
+  return askTraffic(api, 'routes', { ...windowOf(flags), service })
 }
 
 function rowsOf({ service, routes, document }: RoutesAnswer): Row[] {
@@ -76,10 +76,10 @@ function rowsOf({ service, routes, document }: RoutesAnswer): Row[] {
 function wantedOf(routes: unknown, name: string): Readonly<Record<string, number>> | null {
   const written = Array.isArray(routes) ? (routes as readonly unknown[]) : []
   const found = written.find((one) => (one as { name?: unknown } | null)?.name === name) as
-    | { readonly split?: readonly { readonly to?: unknown; readonly weight?: unknown }[] }
+    | { readonly split?: readonly ({ readonly to?: unknown; readonly weight?: unknown } | null)[] }
     | undefined
   if (!Array.isArray(found?.split)) return null
-  const weights = found.split.map(({ to, weight }) => [nameOf(to), Number(weight) || 0] as const)
+  const weights = found.split.map((one) => [nameOf(one?.to), Number(one?.weight) || 0] as const)
   const all = weights.reduce((sum, [, weight]) => sum + weight, 0)
   return all === 0 ? null : Object.fromEntries(weights.map(([to, weight]) => [to, weight / all]))
 }

@@ -21,10 +21,7 @@ const COLUMNS: readonly Column<ServiceInstance>[] = [
 /** None of a service that is only called. */
 export async function askInstances(api: RegistryApi, service: string): Promise<readonly ServiceInstance[]> {
   try {
-    const { instances } = await askTraffic<{ readonly instances: readonly ServiceInstance[] }>(api, 'instances', {
-      service,
-    })
-    return instances
+    return (await askTraffic(api, 'instances', { service })).instances
   } catch (error) {
     if (error instanceof RegistryRefusal && error.status === 404) return []
     throw error

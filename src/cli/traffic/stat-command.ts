@@ -42,11 +42,10 @@ export function addStatCommand(program: Command, surroundings: CliContext): void
   withExample(command, 'inmesh stat', 'inmesh stat inventory --window 10m')
   command.action(async (service: string | undefined, flags: TrafficFlags) => {
     const { api, terminal } = await connect(surroundings, flags)
-    const answer = await askTraffic<ServicesAnswer>(api, 'services', windowOf(flags))
+    const answer = await askTraffic(api, 'services', windowOf(flags))
     const services = answer.services.filter((one) => service === undefined || one.service === service)
     if (service !== undefined && services.length === 0) throw unknown(service, answer)
-    const edges =
-      service === undefined ? [] : edgesOf(await askTraffic<Graph>(api, 'graph', { ...windowOf(flags) }), service)
+    const edges = service === undefined ? [] : edgesOf(await askTraffic(api, 'graph', { ...windowOf(flags) }), service)
     const instances = service === undefined ? [] : await askInstances(api, service)
     terminal.records(
       [

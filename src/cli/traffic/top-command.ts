@@ -38,7 +38,7 @@ export function addTopCommand(program: Command, surroundings: CliContext): void 
       throw invalidUsage('the output is no terminal; give --once for one table, or --json for a line of each edge')
     }
     const { api, terminal } = await connect(surroundings, flags)
-    const ask: AskGraph = (signal) => askTraffic<Graph>(api, 'graph', windowOf(flags), signal)
+    const ask: AskGraph = (signal) => askTraffic(api, 'graph', windowOf(flags), signal)
     // A registry that refuses is an error, and no empty screen.
     const first = await ask()
     if (!isLive) print(first, flags, terminal)
@@ -105,7 +105,10 @@ async function show(first: Graph, ask: AskGraph, flags: TopFlags, surroundings: 
   }
 }
 
-/** @throws Failure if the registry refuses; one that does not answer is asked again */
+/**
+ * @throws Failure if the registry refuses; one that does not answer is asked again, and so is a
+ *   proxy before it
+ */
 async function every(
   stop: AbortSignal,
   ask: AskGraph,
@@ -125,7 +128,8 @@ async function every(
 
 function isPassing(error: unknown): boolean {
   if (error instanceof RegistryRefusal) return error.status === 429 || error.status >= 500
-  return asFailure(error).exitCode === EXIT.unreachable
+  const { exitCode, code } = asFailure(error)
+  return exitCode === EXIT.unreachable || code === 'unexpected-answer'
 }
 
 /** False: stopped. */

@@ -2,8 +2,17 @@
 import type { Graph, GraphEdge } from '../../registry/traffic/graph.ts'
 import { printable } from '../terminal.ts'
 import { instant } from '../times.ts'
-import { columnNamed, EDGE_COLUMNS, EDGE_STATES, type SortableColumn, sorted, tableOf } from './columns.ts'
-import { gapsOf, seconds } from './coverage-text.ts'
+import {
+  type Column,
+  columnNamed,
+  EDGE_COLUMNS,
+  EDGE_STATES,
+  fitting,
+  type SortableColumn,
+  sorted,
+  tableOf,
+} from './columns.ts'
+import { count, gapsOf, seconds } from './coverage-text.ts'
 import type { Key } from './screen.ts'
 
 export interface TopState {
@@ -24,22 +33,32 @@ export interface Size {
 
 export type PaintLine = (colour: 'red' | 'yellow', line: string) => string
 
-const KEYS = EDGE_COLUMNS.map(({ key, name }) => `${key} ${name}`).join('  ')
-const HELP = `sort: ${KEYS}  < > next  r reverse  q quit`
+const COMMANDS = 'q quit  < > sort  r reverse'
+/** The longest that fits is shown. */
+const HELPS = [
+  `${COMMANDS}  sort by: ${EDGE_COLUMNS.map(({ key, name }) => `${key} ${name}`).join('  ')}`,
+  `${COMMANDS}  sort by: ${EDGE_COLUMNS.map(({ key }) => key).join(' ')}`,
+  COMMANDS,
+]
+/** Where not all columns fit, the first of these are shown. */
+const RANKS = ['CALLS/S', 'SUCCESS %', 'P99 MS', 'STATE', 'ERRORS', 'GAP %', 'P50 MS', 'IN FLIGHT', 'P90 MS']
 /** Lines that are no edges. */
 const AROUND = 4
 
 export function pictureOf(state: TopState, size: Size, paint: PaintLine): string[] {
   const { graph, problem, windowMs } = state
   const edges = sorted(graph.edges, state.sort, state.isReversed)
-  const columns = EDGE_COLUMNS.map((column) =>
+  const columns: Column<GraphEdge>[] = EDGE_COLUMNS.map((column) =>
     column === state.sort ? { ...column, title: `${column.title}${isAscending(state) ? '^' : 'v'}` } : column,
   )
-  const [head = '', ...rows] = tableOf([...columns, ...EDGE_STATES], edges)
+  const names = columns.slice(0, 2)
+  const must = [...new Set([...names, columns[EDGE_COLUMNS.indexOf(state.sort)]!])]
+  const shown = fitting([...columns, ...EDGE_STATES], edges, size.columns, must, rankOf)
+  const [head = '', ...rows] = tableOf(shown, edges)
   const offset = bounded(state.offset, edges.length, size)
   const visible = rows.slice(offset, offset + roomFor(size))
   const { processes, heard } = graph.coverage
-  const title = `inmesh top  ${instant(graph.at)}  last ${seconds(graph.windowMs)}  ${heard} of ${processes} processes heard`
+  const title = `inmesh top  ${instant(graph.at)}  last ${seconds(graph.windowMs)}  ${heard} of ${count(processes, 'process')} heard`
   const [gap] = gapsOf(graph, windowMs)
   const remark = problem === undefined ? gap : `not renewed: ${printable(problem)}`
   const cut = (line: string): string => line.slice(0, size.columns)
@@ -50,9 +69,10 @@ export function pictureOf(state: TopState, size: Size, paint: PaintLine): string
     ...visible.map((row, at) => coloured(cut(row), edges[offset + at]!, paint)),
     ...(edges.length === 0 ? ['no calls'] : []),
     cut(
-      edges.length > visible.length
-        ? `${HELP}  (${offset + 1} to ${offset + visible.length} of ${edges.length})`
-        : HELP,
+      helpFor(
+        edges.length > visible.length ? `${offset + 1}-${offset + visible.length} of ${edges.length}  ` : '',
+        size,
+      ),
     ),
   ]
 }
@@ -86,6 +106,16 @@ export function afterKey(state: TopState, key: Key, size: Size): TopState | unde
   }
   const found = EDGE_COLUMNS.find((column) => column.key === key)
   return found === undefined ? undefined : sortBy(columnNamed(found.name))
+}
+
+function rankOf({ title }: Column<GraphEdge>): number {
+  const rank = RANKS.indexOf(title)
+  return rank === -1 ? RANKS.length : rank
+}
+
+function helpFor(position: string, { columns }: Size): string {
+  const helps = HELPS.map((help) => `${position}${help}`)
+  return helps.find(({ length }) => length <= columns) ?? helps.at(-1)!
 }
 
 function roomFor({ rows }: Size): number {

@@ -51,6 +51,26 @@ describe('inmesh top', () => {
     expect(terminal.isRestored).toBe(true)
   })
 
+  it('shows the columns that fit, always the one that sorts, and how it ends', async () => {
+    const terminal = new FakeTerminal(mesh.env, { columns: 40, rows: 10 })
+    const code = runCli(['top', '--sort', 'from'], terminal.context)
+    await expect.poll(() => terminal.lines[2]).toBe('FROM^     TO         CALLS/S  SUCCESS %')
+    expect(terminal.lines.slice(3, 5)).toEqual([
+      expect.stringMatching(/^cart {6}inventory +0\.17 +100$/),
+      expect.stringMatching(/^checkout {2}inventory +1\.67 +95\.0$/),
+    ])
+    expect(terminal.lines[5]).toMatch(/^q quit /)
+    terminal.press('y')
+    expect(terminal.lines[2]).toMatch(/^FROM +TO +CALLS\/S +RETRIESv$/)
+    terminal.resize({ columns: 200, rows: 10 })
+    expect(terminal.lines[2]).toMatch(/ RETRIESv +GAP % +TLS +STATE$/)
+    expect(terminal.lines[5]).toMatch(/^q quit .* g gap$/)
+    terminal.resize({ columns: 1, rows: 1 })
+    expect(terminal.lines).toEqual(['i'])
+    terminal.press('q')
+    expect(await code).toBe(0)
+  })
+
   it('draws nothing anew while nothing changes', async () => {
     const terminal = new FakeTerminal(mesh.env)
     const code = runCli(['top'], terminal.context)
