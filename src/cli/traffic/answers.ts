@@ -51,9 +51,7 @@ const ROUTE = shape({
 
 const INSTANCE = shape({
   ...{ address: text, version: optional(text), zone: optional(text), state: text, disabled: flag },
-  served: optional(
-    shape({ perSecond: known, success: known, p50: known, p99: known, inFlight: known, share: known }),
-  ),
+  served: optional(shape({ perSecond: known, success: known, p50: known, p99: known, inFlight: known, share: known })),
 })
 
 const CHECKS: Readonly<Record<keyof TrafficAnswers, Check>> = {
