@@ -2,11 +2,13 @@
 import { once } from 'node:events'
 import { connect } from 'node:net'
 import { text } from 'node:stream/consumers'
+import { Metadata } from '@grpc/grpc-js'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { type AccessLogOptions, isMeshError } from '../../src/index.ts'
 import { startTestMesh, type TestMesh } from '../../src/testing/index.ts'
 import { until } from '../client/http/rig.ts'
 import { Seen } from '../client/websocket/rig.ts'
+import { Shop, shopServer } from '../rigs/shop.ts'
 import { echo } from '../rigs/tcp-target.ts'
 import { LogLines } from '../telemetry/access-log/log-lines.ts'
 
@@ -143,6 +145,19 @@ describe('a WebSocket', () => {
       { 'http.response.status_code': 500, 'error.type': '500', 'inmesh.flag': 'SE' },
     ])
   })
+})
+
+it('binary metadata of gRPC is shown as it is sent, on both sides', async () => {
+  const headers = ['x-id-bin']
+  const inventory = await testMesh.join('inventory', everything(server, { headers }))
+  await inventory.serveGrpc(shopServer({ Get: (_call, answer) => answer(null, { sku: 'a' }) }))
+  const checkout = await testMesh.join('checkout', everything(client, { headers }))
+  const metadata = new Metadata()
+  metadata.set('x-id-bin', Buffer.from([0, 1, 255]))
+  await checkout.grpc(Shop, 'inventory').promises.get({ sku: 'a' }, { metadata })
+  const shown = { 'rpc.request.metadata.x-id-bin': [expect.stringMatching(/^AAH\/=*$/)] }
+  expect(await client.of('client', 1)).toMatchObject([shown])
+  expect(await server.of('server', 1)).toMatchObject([shown])
 })
 
 it('a TCP connection says on both sides what carried it', async () => {

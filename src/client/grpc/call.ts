@@ -112,18 +112,18 @@ export class GrpcCall extends ClientCall implements GrpcJsCall, RequestHead {
     return this.path
   }
 
+  /** As it is sent: binary metadata as base64. */
   header(name: string): string | undefined {
     let joined: string | undefined
     for (const value of this.metadata.get(name)) {
-      if (typeof value === 'string') joined = joinLines(name, joined, value)
+      joined = joinLines(name, joined, typeof value === 'string' ? value : value.toString('base64'))
     }
     return joined
   }
 
   override keyOf(source: HashKey): string | undefined {
-    const { header } = source
-    const value = header === undefined ? undefined : (this.header(header) ?? this.metadata.get(header)[0])
-    if (value !== undefined && value !== '') return String(value)
+    const value = source.header === undefined ? undefined : this.header(source.header)
+    if (value !== undefined && value !== '') return value
     return source.path ? this.path : undefined
   }
 
