@@ -1,5 +1,6 @@
 /** `inmesh tap`: single calls of the mesh as they end, from the processes themselves. */
 import { type Command, InvalidArgumentError } from 'commander'
+import { GRPC_STATUS } from '../../core/status.ts'
 import { TAP_HEADER } from '../../discovery/tap/header.ts'
 import { TAP_SHAPE } from '../../discovery/tap/message.ts'
 import { serviceName } from '../../options/names.ts'
@@ -40,7 +41,11 @@ export function addTapCommand(program: Command, surroundings: CliContext): void 
       )
       .option('--path <path>', "only this path: '/items/42', '/items/{id}' or '/items/*'", parsed(TAP_SHAPE.path))
       .option('--method <method>', "only this HTTP method, such as 'GET'", parsed(TAP_SHAPE.method, upper))
-      .option('--status <list>', "only these, by commas: '503', '5xx', 'none' (no answer came)", readStatuses)
+      .option(
+        '--status <list>',
+        "only these, by commas: '503', '5xx', 'none' (no answer came); of gRPC 'UNAVAILABLE'",
+        readStatuses,
+      )
       .option(
         '--header <name>',
         "show a header that 'tap.headers' of the document of 'mesh' allows; repeatable",
@@ -116,7 +121,13 @@ function upper(method: string): string {
 }
 
 function readStatuses(text: string): readonly string[] {
-  return parsed(TAP_SHAPE.statuses, (given) => given.split(',').map((one) => one.trim()))(text)!
+  return parsed(TAP_SHAPE.statuses, (given) => given.split(',').map((one) => statusNamed(one.trim())))(text)!
+}
+
+/** `UNAVAILABLE` is `14`. */
+function statusNamed(text: string): string {
+  const name = text.toUpperCase()
+  return Object.hasOwn(GRPC_STATUS, name) ? String(GRPC_STATUS[name as keyof typeof GRPC_STATUS]) : text
 }
 
 function addHeader(name: string, before: readonly string[] = []): readonly string[] {

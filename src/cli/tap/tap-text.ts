@@ -1,4 +1,5 @@
 /** One call of a tap as a line, and the remarks beside the calls. */
+import { grpcStatusName } from '../../core/status.ts'
 import type { TapRecord } from '../../registry/tap/operator-tap.ts'
 import type { SeenCall } from '../../registry/tap/tap-hub.ts'
 import { printable, type Terminal } from '../terminal.ts'
@@ -25,9 +26,10 @@ export function callLine(call: SeenCall, terminal: Pick<Terminal, 'paint'>): str
   return parts.join('  ')
 }
 
-function statusText({ status, code }: SeenCall): string {
+function statusText({ protocol, status, code }: SeenCall): string {
   if (status === undefined) return code ?? 'no status'
-  return code === undefined ? String(status) : `${status} ${code}`
+  const shown = protocol === 'grpc' ? grpcStatusName(status) : String(status)
+  return code === undefined ? shown : `${shown} ${code}`
 }
 
 /** What was asked, and what cannot be seen. */

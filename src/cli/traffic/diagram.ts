@@ -5,7 +5,9 @@ import { figure, percent, ready } from './figures.ts'
 
 const RED = '#c62828'
 
-export function mermaidOf({ nodes, edges }: Graph): string[] {
+export function mermaidOf(graph: Graph): string[] {
+  const { edges } = graph
+  const nodes = nodesOf(graph)
   const ids = idsOf(nodes)
   const circuits = edges.flatMap((edge, at) => (edge.circuit === 'open' ? [String(at)] : []))
   return [
@@ -21,7 +23,9 @@ export function mermaidOf({ nodes, edges }: Graph): string[] {
   ]
 }
 
-export function dotOf({ nodes, edges }: Graph): string[] {
+export function dotOf(graph: Graph): string[] {
+  const { edges } = graph
+  const nodes = nodesOf(graph)
   const ids = idsOf(nodes)
   const label = (lines: readonly string[]): string => `"${lines.map(dotText).join('\\n')}"`
   return [
@@ -37,11 +41,22 @@ export function dotOf({ nodes, edges }: Graph): string[] {
   ]
 }
 
-function idsOf(nodes: readonly GraphNode[]): ReadonlyMap<string, string> {
+type Drawn = Pick<GraphNode, 'service' | 'healthy' | 'instances' | 'outside'>
+
+/** Also those that only an edge names, which Mermaid and Graphviz would draw by their ids. */
+function nodesOf({ nodes, edges }: Graph): Drawn[] {
+  const drawn = new Map<string, Drawn>(nodes.map((node) => [node.service, node]))
+  for (const service of edges.flatMap(({ from, to }) => [from, to])) {
+    if (!drawn.has(service)) drawn.set(service, { service, healthy: null, instances: null })
+  }
+  return [...drawn.values()]
+}
+
+function idsOf(nodes: readonly Drawn[]): ReadonlyMap<string, string> {
   return new Map(nodes.map(({ service }, at) => [service, `n${at}`]))
 }
 
-function nodeLines({ service, healthy, instances, outside }: GraphNode): string[] {
+function nodeLines({ service, healthy, instances, outside }: Drawn): string[] {
   if (outside === true) return [service]
   return [service, `ready: ${ready(healthy, instances)}`]
 }
@@ -59,6 +74,7 @@ function mermaidText(text: string): string {
   return printable(text).replace(/[^\p{L}\p{N} .,:/%-]/gu, (character) => `#${character.codePointAt(0)};`)
 }
 
+/** Graphviz reads entities of HTML in every label. */
 function dotText(text: string): string {
-  return printable(text).replace(/["\\]/g, '\\$&')
+  return printable(text).replaceAll('&', '&amp;').replace(/["\\]/g, '\\$&')
 }

@@ -23,6 +23,28 @@ describe('a diagram', () => {
     expect(dot.join('')).not.toMatch(/[\p{Cc}\p{Cf}]/u)
   })
 
+  it('has entities as text, and services that only edges name', () => {
+    const given = { ...graph([edge('a', '&lt;b>')]), nodes: [node('a')] } as Graph
+    expect(dotOf(given).slice(3, 6)).toEqual([
+      '  n0 [label="a\\nready: -"]',
+      '  n1 [label="&amp;lt;b>\\nready: -"]',
+      expect.stringMatching(/^ {2}n0 -> n1 /),
+    ])
+    expect(mermaidOf(given)[2]).toBe('  n1["#38;lt#59;b#62;<br/>ready: -"]')
+    expect(mermaidOf(given)[3]).toMatch(/^ {2}n0 -->.* n1$/)
+  })
+
+  it.each(['end', 'graph', 'subgraph', 'default', 'click', 'o', 'x-1', '1'])(
+    'has the name %s as text alone',
+    (name) => {
+      for (const line of [...mermaidOf(graph([edge(name, name)])), ...dotOf(graph([edge(name, name)]))].slice(1)) {
+        expect(line.replace(/"[^"]*"/g, '""')).toMatch(
+          /^(?: {2}n0(?:\[""\]| -->\|""\| n0| -> n0 \[label=""\]| \[label=""\])| {2}(?:rankdir=LR|node \[shape=box\])|digraph mesh \{|flowchart LR|\})$/,
+        )
+      }
+    },
+  )
+
   it('shows what is unknown as -, a gap as a dashed line, and an open circuit', () => {
     const edges = [edge('a', 'b', { gap: 0.5, circuit: 'open' }), edge('b', 'b')]
     expect(mermaidOf(graph(edges))).toEqual([

@@ -86,6 +86,15 @@ describe('inmesh tap', () => {
     [['--path', 'items'], '--path'],
     [['--path', '/items?x=1'], '--path'],
     [['--status', '6xx'], '--status'],
+    [['--status', '500-599'], '--status'],
+    [['--status', '5xx,'], '--status'],
+    [['--status', 'toString'], '--status'],
+    [['--path', '/a/*/b\u001b'], '--path'],
+    [['--path', ''], '--path'],
+    [['--header', 'x tenant'], '--header'],
+    [['--max', '1e9'], '--max'],
+    [['--rate', 'NaN'], '--rate'],
+    [['--for', 'soon'], '--for'],
     [['--method', 'G T'], '--method'],
     [['--max', '0'], '--max'],
     [['--rate', '1000'], '--rate'],
@@ -107,6 +116,27 @@ describe('inmesh tap', () => {
     server!.close()
     const other = await against((_request, response) => response.end('<html>\n'), TAP)
     expect(other).toMatchObject(oneLine(1, /\S+ answered something that is no record of a tap/))
+  })
+
+  it('sends a status of gRPC as its number, and shows it by its name', async () => {
+    let asked = ''
+    const call = { type: 'call', at: 1, from: 'a', to: 'b', protocol: 'grpc', method: 'shop.Inventory/Get', ms: 1 }
+    const records = [
+      { ...call, attempts: 1, status: 14, code: 'unavailable' },
+      { ...call, attempts: 1, status: 0 },
+      { type: 'end', why: 'of-another-version', calls: 2, left: 0 },
+    ]
+    const { code, stdout, stderr } = await against(
+      (request, response) => {
+        request.on('data', (chunk: Buffer) => (asked += chunk))
+        request.on('end', () => response.end(records.map((record) => `${JSON.stringify(record)}\n`).join('')))
+      },
+      [...TAP, '--status', 'unavailable,OK,5xx,404,none'],
+    )
+    expect(JSON.parse(asked).statuses).toEqual(['14', '0', '5xx', '404', 'none'])
+    expect([code, stderr]).toEqual([0, 'of-another-version: 2 calls\n'])
+    expect(stdout).toMatch(/ grpc shop\.Inventory\/Get {2}\S*UNAVAILABLE unavailable\S* {2}1 ms\n/)
+    expect(stdout).toMatch(/ grpc shop\.Inventory\/Get {2}OK {2}1 ms\n$/)
   })
 
   it('prints no control characters of a registry', async () => {
