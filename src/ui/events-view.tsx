@@ -3,7 +3,7 @@ import { useState } from 'preact/hooks'
 import type { EventKind, MeshEvent } from '../registry/traffic/events.ts'
 import type { Graph } from '../registry/traffic/graph.ts'
 import { clockTime, dateTime } from './format.ts'
-import { go, linkTo, type Place } from './place.ts'
+import { drift, go, linkTo, type Place } from './place.ts'
 import { useAnswer } from './use-answer.ts'
 
 const EVERY_MS = 5_000
@@ -66,7 +66,7 @@ export function EventsView({ place, graph }: { place: Place; graph: Graph | unde
             type="search"
             value={filter}
             maxLength={100}
-            onInput={(event) => go({ filter: event.currentTarget.value }, place)}
+            onInput={(event) => drift({ filter: event.currentTarget.value }, place)}
           />
         </label>
       </div>

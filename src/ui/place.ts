@@ -58,6 +58,11 @@ export function forgetToken(): void {
   if (TOKEN.test(location.hash)) history.replaceState(null, '', '#/graph')
 }
 
+/** Without a step of the browser's history: for letters that are typed, and moments that pass. */
+export function drift(place: Partial<Place>, from: Place): void {
+  location.replace(linkTo(place, from))
+}
+
 export function usePlace(): Place {
   const [place, setPlace] = useState(() => readPlace(location.hash))
   useEffect(() => {

@@ -22,6 +22,8 @@ export class Shop implements AsyncDisposable {
   readonly ledger = new Map<string, number[]>()
   /** Whether prices answers with 500. */
   areFailing = false
+  /** By `caller called`: when a call first failed with a code, wall clock in ms. */
+  readonly firstFailures = new Map<string, number>()
   readonly #meshes = new Map<string, Mesh>()
   readonly #timers: NodeJS.Timeout[] = []
   #child: ChildProcess | undefined
@@ -67,12 +69,13 @@ export class Shop implements AsyncDisposable {
     return (within.length * 1_000) / (to - from)
   }
 
-  /** Ends the instance v2 of inventory without a word, as a loss of power does. */
-  async kill(): Promise<void> {
+  /** Ends the instance v2 of inventory without a word, as a loss of power does. Resolves with when. */
+  async kill(): Promise<number> {
     const child = this.#child!
     const gone = once(child, 'exit')
     child.kill('SIGKILL')
     await gone
+    return Date.now()
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -86,8 +89,10 @@ export class Shop implements AsyncDisposable {
     try {
       const response = await client.get('/items/1')
       await response.text()
-    } catch {
+    } catch (error) {
       // A failure is a call that ended, too.
+      const kind = `${edge} ${(error as { code?: string }).code}`
+      if (!this.firstFailures.has(kind)) this.firstFailures.set(kind, Date.now())
     }
     this.ledger.get(edge)!.push(Date.now())
   }

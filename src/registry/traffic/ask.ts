@@ -59,7 +59,8 @@ export class TrafficQuestions {
 
   /** `end`: on the clock of the rings. `isLocal`: this registry alone. */
   async ask(question: WindowQuestion, end: number, isLocal: boolean): Promise<Asked> {
-    const key = JSON.stringify([question, end, isLocal])
+    // The latest states are not those of the end.
+    const key = JSON.stringify([question, end, isLocal, this.traffic.marks.version])
     const known = this.#remembered.get(key)
     if (known !== undefined) return await known
     const asked = this.#ask(question, end, isLocal)

@@ -41,7 +41,7 @@ export interface LocalAnswer {
   readonly sinceMs: number
   readonly cells: readonly Cell[]
   readonly processes: readonly ProcessSpan[]
-  /** At the end of the window. */
+  /** At the end of the window; of the latest one, now. */
   readonly states: readonly MarkedState[]
   readonly inFlight: readonly InFlight[]
 }
@@ -58,13 +58,15 @@ export async function answerLocally(traffic: Traffic, registry: string, question
   const cells = await cellsOf(traffic, { ...question, span })
   const [first] = traffic.rings.within(span, question.stepMs >= 60_000)
   const processes = [...spansOf(traffic, span)]
+  const isLatest = span.to >= traffic.rings.settledUntil - SLOT_MS
   const alive = new Set(processes.filter(({ to }) => to >= span.to - span.from).map(({ name }) => name))
   return {
     registry,
     sinceMs: (first?.from ?? span.to) - span.from,
     cells,
     processes,
-    states: [...traffic.marks.statesAt(span.to, (process) => alive.has(process))],
+    // An open circuit is not news of a window that ended ten seconds ago.
+    states: [...traffic.marks.statesAt(isLatest ? traffic.now() : span.to, (process) => alive.has(process))],
     inFlight: inFlightOf(traffic),
   }
 }

@@ -31,7 +31,15 @@ export class Marks {
   readonly #marks = new Map<string, Mark[]>()
   /** By process, then by subject. */
   readonly #states = new Map<string, Map<string, MarkedState>>()
+  readonly #onChange: () => void
   #size = 0
+  /** Counts the changes of states. */
+  version = 0
+
+  /** `onChange`: a state is another one. */
+  constructor(onChange: () => void = () => {}) {
+    this.#onChange = onChange
+  }
 
   get size(): number {
     return this.#size
@@ -73,7 +81,7 @@ export class Marks {
 
   /** The process is gone, and so is what it saw. */
   end(process: string): void {
-    this.#states.delete(process)
+    if (this.#states.delete(process)) this.#changed()
   }
 
   forget(now: number): void {
@@ -93,6 +101,12 @@ export class Marks {
     else if (states.size < MOST_STATES) states.set(keyOf(mark), state)
     if (states.size > 0) this.#states.set(mark.process, states)
     else this.#states.delete(mark.process)
+    this.#changed()
+  }
+
+  #changed(): void {
+    this.version += 1
+    this.#onChange()
   }
 
   #loudest(): string {

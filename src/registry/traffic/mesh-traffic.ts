@@ -34,11 +34,12 @@ export class MeshTraffic {
   readonly streams: GraphStreams
   readonly #parts: MeshTrafficParts
   readonly #questions: TrafficQuestions
+  readonly #stop: () => void
 
   constructor(parts: MeshTrafficParts) {
     const { fleet, id, state, clock, log } = parts
     this.#parts = parts
-    this.traffic = new Traffic(parts)
+    this.traffic = new Traffic({ ...parts, changed: () => this.streams.changed() })
     this.#questions = new TrafficQuestions(this.traffic, {
       id,
       hasPeers: () => fleet.peers.length > 0,
@@ -50,6 +51,7 @@ export class MeshTraffic {
       (windowMs) => this.graph({ windowMs, at: undefined, isLocal: false }),
       (error) => log.error({ reason: reasonOf(error) }, 'graph not sent'),
     )
+    this.#stop = state.onChange(() => this.streams.changed())
   }
 
   /** This registry's id. */
@@ -90,6 +92,7 @@ export class MeshTraffic {
   }
 
   close(): void {
+    this.#stop()
     this.streams.close()
     this.instanceEvents.close()
     this.traffic.close()

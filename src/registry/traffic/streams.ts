@@ -1,6 +1,6 @@
 /**
- * Event streams of the graph: every 5 s all who look at the same window get the same text. A reader
- * that does not keep up misses events, and is dropped in the end.
+ * Event streams of the graph: every 5 s, and soon after a change, all who look at the same window
+ * get the same text. A reader that does not keep up misses events, and is dropped in the end.
  */
 import type { ServerResponse } from 'node:http'
 import type { Clock, Timer } from '../../core/clock.ts'
@@ -8,6 +8,10 @@ import { ApiError } from '../api/error.ts'
 import { beginStream, isHttp2, type OutgoingResponse } from '../api/request.ts'
 import { SLOT_MS } from './slots.ts'
 
+/** From one event to the next, whatever changes. */
+const LEAST_MS = 2_000
+/** So that what changes together is one event. */
+const SOON_MS = 250
 const MOST_STREAMS = 100
 /** Of one operator. */
 const MOST_PER_READER = 20
@@ -33,6 +37,8 @@ export class GraphStreams {
   readonly #streams = new Set<Stream>()
   #timer: Timer | undefined
   #isSending = false
+  #tickAt = 0
+  #dueAt = 0
 
   /** `graph` answers for a window that ends now. */
   constructor(clock: Clock, graph: (windowMs: number) => Promise<unknown>, failed: (error: unknown) => void) {
@@ -60,8 +66,16 @@ export class GraphStreams {
     ;(response as ServerResponse).flushHeaders()
     this.#streams.add(stream)
     response.once('close', () => this.#streams.delete(stream))
-    this.#timer ??= this.#clock.startBackgroundTimer(SLOT_MS, () => void this.#tick(), undefined)
+    if (this.#timer === undefined) this.#wait(SLOT_MS)
     void this.#send(windowMs, [stream])
+  }
+
+  /** Something changed that readers are waiting for. */
+  changed(): void {
+    if (this.#timer === undefined) return
+    const now = this.#clock.now()
+    const waitMs = Math.max(SOON_MS, this.#tickAt + LEAST_MS - now)
+    if (now + waitMs < this.#dueAt) this.#wait(waitMs)
   }
 
   close(): void {
@@ -71,11 +85,18 @@ export class GraphStreams {
     this.#streams.clear()
   }
 
+  #wait(ms: number): void {
+    if (this.#timer !== undefined) this.#clock.stopTimer(this.#timer)
+    this.#dueAt = this.#clock.now() + ms
+    this.#timer = this.#clock.startBackgroundTimer(ms, () => void this.#tick(), undefined)
+  }
+
   async #tick(): Promise<void> {
     this.#timer = undefined
     if (this.#streams.size === 0) return
-    this.#timer = this.#clock.startBackgroundTimer(SLOT_MS, () => void this.#tick(), undefined)
+    this.#tickAt = this.#clock.now()
     // What takes longer than its interval is sent less often, and never piles up.
+    this.#wait(this.#isSending ? LEAST_MS : SLOT_MS)
     if (this.#isSending) return
     this.#isSending = true
     for (const [windowMs, streams] of Map.groupBy(this.#streams, (one) => one.windowMs)) {

@@ -30,11 +30,13 @@ export interface TrafficHost {
   /** Whether an instance is listed. */
   lists(service: string, id: string): boolean
   failed(error: unknown): void
+  /** A circuit, an ejection or a panic is another. */
+  changed?(): void
 }
 
 export class Traffic {
   readonly processes = new Processes()
-  readonly marks = new Marks()
+  readonly marks: Marks
   readonly table: SeriesTable
   readonly rings: Rings
   /** Messages that were refused, or of which a part could not be kept. */
@@ -54,6 +56,7 @@ export class Traffic {
   constructor(host: TrafficHost) {
     const { clock } = host
     this.#host = host
+    this.marks = new Marks(() => host.changed?.())
     this.#origin = clock.now() - (clock.wallNow() % MINUTE_MS)
     this.#forgotAt = this.now()
     this.table = new SeriesTable(host.isKnown)

@@ -2,7 +2,7 @@
 import type { ManifestInfo, PolicyInfo } from '../../registry/policies.ts'
 import { type Answered, useAnswer } from '../use-answer.ts'
 
-const EVERY_MS = 30_000
+const EVERY_MS = 10_000
 export function useDocuments(): Answered<{ policies: readonly PolicyInfo[] }> {
   return useAnswer<{ policies: readonly PolicyInfo[] }>('/v1/policies', EVERY_MS)
 }

@@ -1,7 +1,7 @@
 /** The graph of the mesh, as a picture and as a table. */
 import { useMemo } from 'preact/hooks'
 import type { Graph } from '../../registry/traffic/graph.ts'
-import { go, type Place } from '../place.ts'
+import { drift, go, type Place } from '../place.ts'
 import { choose } from './choose.ts'
 import { CoverageNote } from './coverage-note.tsx'
 import { Drawing } from './drawing.tsx'
@@ -26,7 +26,7 @@ export function GraphView({ place, graph }: { place: Place; graph: Graph | undef
             value={filter}
             placeholder="a part of a name"
             maxLength={63}
-            onInput={(event) => go({ filter: event.currentTarget.value }, place)}
+            onInput={(event) => drift({ filter: event.currentTarget.value }, place)}
           />
         </label>
         <label>

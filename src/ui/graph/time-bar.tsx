@@ -1,7 +1,7 @@
 /** Chooses the window and its end: live, or any moment of the last hour, also played back. */
 import { useEffect, useState } from 'preact/hooks'
 import { clockTime, span } from '../format.ts'
-import { go, type Place, WINDOWS } from '../place.ts'
+import { drift, go, type Place, WINDOWS } from '../place.ts'
 
 const HOUR_MS = 3_600_000
 const STEP_MS = 5_000
@@ -17,7 +17,7 @@ export function TimeBar({ place, heardAt }: { place: Place; heardAt: number | un
     const timer = setTimeout(() => {
       const next = at + REPLAY_MS
       if (next >= Date.now() - STEP_MS) setPlaying(false)
-      go({ at: next >= Date.now() - STEP_MS ? undefined : next }, place)
+      drift({ at: next >= Date.now() - STEP_MS ? undefined : next }, place)
     }, 1_000)
     return () => clearTimeout(timer)
   }, [isPlaying, at, place])
@@ -46,7 +46,7 @@ export function TimeBar({ place, heardAt }: { place: Place; heardAt: number | un
           max={Date.now()}
           step={STEP_MS}
           value={at ?? Date.now()}
-          onChange={(event) => go({ at: Number(event.currentTarget.value) }, place)}
+          onChange={(event) => drift({ at: Number(event.currentTarget.value) }, place)}
         />
       </label>
       <button

@@ -21,6 +21,8 @@ export function ServiceView({ place, graph, session }: ServiceViewProps) {
   const { service } = place
   const node = graph?.nodes.find((one) => one.service === service)
   const edges = graph?.edges.filter(({ from, to }) => from === service || to === service) ?? []
+  // Callers that are not of the mesh, and what is called and unknown here, have none.
+  const isListed = node !== undefined && (node.instances !== 0 || node.processes > 0 || node.policyVersion !== null)
   return (
     <>
       <div class="bar">
@@ -61,7 +63,7 @@ export function ServiceView({ place, graph, session }: ServiceViewProps) {
             </p>
           )}
           <Charts key={`charts ${service}`} service={service} place={place} />
-          <Instances service={service} session={session} />
+          {isListed && <Instances service={service} session={session} />}
           <EdgeTable edges={edges} place={place} title="Callers and called" />
           <Routes service={service} place={place} />
           <Calling key={`calling ${service}`} {...{ service, place, session }} callers={graph?.nodes ?? []} />

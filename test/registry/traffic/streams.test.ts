@@ -129,3 +129,34 @@ test('graphs that take longer than their interval never pile up', async () => {
   expect([waiting.length, reader.written.length]).toEqual([1, 2])
   streams.close()
 })
+
+test('a change is an event soon, many are one, and without readers none', async () => {
+  const clock = new FakeClock()
+  let asked = 0
+  const streams = new GraphStreams(
+    clock,
+    async () => {
+      asked += 1
+      return {}
+    },
+    () => {},
+  )
+  streams.changed()
+  expect(clock.timers).toBe(0)
+  const reader = open(streams, 'a')
+  await clock.settle(3_000, 1_000)
+  expect(asked).toBe(1)
+  for (let i = 0; i < 100; i++) streams.changed()
+  await clock.settle(250, 250)
+  expect(asked).toBe(2)
+  // Not more often than every 2 s, however much changes.
+  for (let ms = 0; ms < 10_000; ms += 100) {
+    streams.changed()
+    await clock.settle(100, 100)
+  }
+  expect(asked).toBe(7)
+  await clock.settle(10_000, 1_000)
+  expect([asked, reader.written.length]).toEqual([9, 9])
+  streams.close()
+  expect(clock.timers).toBe(0)
+})

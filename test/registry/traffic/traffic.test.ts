@@ -315,6 +315,18 @@ describe('members that do harm', () => {
 })
 
 describe('marks', () => {
+  test('are told as they are now, and not as they were at the end of the latest window', async () => {
+    const rig = new TrafficRig()
+    const checkout = rig.process('checkout')
+    await rig.pass(30_000)
+    checkout.send([], 5_000, [{ at: -100, to: 'inventory', what: 'circuit', from: 'closed', now: 'open' }])
+    await rig.pass(1_000)
+    expect(await rig.edge('checkout', 'inventory', 60_000)).toMatchObject({ circuit: 'open' })
+    checkout.send([], 5_000, [{ at: -100, to: 'inventory', what: 'circuit', from: 'open', now: 'closed' }])
+    await rig.pass(1_000)
+    expect(await rig.edge('checkout', 'inventory', 60_000)).toBeUndefined()
+  })
+
   test('say whether a circuit is open, now and as it was', async () => {
     const process = rig.process('checkout')
     await rig.pass(60_000)
