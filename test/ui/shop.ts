@@ -69,7 +69,7 @@ export class Shop implements AsyncDisposable {
     return (within.length * 1_000) / (to - from)
   }
 
-  /** Ends the instance v2 of inventory without a word, as a loss of power does. Resolves with when. */
+  /** Ends the instance v2 of inventory without a word, as a loss of power does; says when. */
   async kill(): Promise<number> {
     const child = this.#child!
     const gone = once(child, 'exit')
