@@ -23,6 +23,9 @@ const KINDS: Readonly<Record<EventKind, string>> = {
   audit: 'Other audit',
 }
 
+/** The end of a trouble. */
+const CALM: ReadonlySet<string> = new Set(['closed', 'restored', 'off', 'allow', 'release', 'expiry-resumed'])
+
 interface EventsAnswer {
   readonly events: readonly MeshEvent[]
   readonly left: number
@@ -100,7 +103,7 @@ export function EventsView({ place, graph }: { place: Place; graph: Graph | unde
 function Row({ event, place }: { event: MeshEvent; place: Place }) {
   const { at, kind, what, service, from, process, before, instance, route, who, detail } = event
   return (
-    <tr data-event={`${kind} ${what}`}>
+    <tr class={severityOf(event)} data-event={`${kind} ${what}`}>
       <th scope="row" title={dateTime(at)}>
         <a href={linkTo({ view: 'graph', at: at + AFTER_MS, service: service ?? '', filter: '' }, place)}>
           {clockTime(at)}
@@ -114,6 +117,12 @@ function Row({ event, place }: { event: MeshEvent; place: Place }) {
       <td>{[route === null ? null : `route ${route}`, detail].filter((one) => one !== null).join(', ')}</td>
     </tr>
   )
+}
+
+/** What is out of the ordinary stands out. */
+function severityOf({ kind, what }: MeshEvent): string {
+  if (what === 'open' || what === 'lost' || (kind === 'panic' && what === 'on')) return 'bad'
+  return ['ejection', 'denial', 'freeze', 'refused', 'panic', 'circuit'].includes(kind) && !CALM.has(what) ? 'warn' : ''
 }
 
 function matches(event: MeshEvent, filter: string): boolean {

@@ -2,6 +2,7 @@
  * The page in a browser, on a mesh of five services under load: figures, faults and changes. With
  * `INMESH_PICTURES=docs/pictures` it keeps its pictures there.
  */
+import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Browser, Page } from 'playwright-core'
 import { afterAll, beforeAll, expect, it } from 'vitest'
@@ -9,6 +10,7 @@ import { titleWith } from '../rigs/installed.ts'
 import { request } from '../rigs/registry-session.ts'
 import { logIn, NO_BROWSER, openBrowser, openPage, type WatchedPage } from './browser.ts'
 import { Shop } from './shop.ts'
+import { smallPng } from './small-png.ts'
 import { Stalls, sightingOf } from './stalls.ts'
 
 const WAIT = { timeout: 45_000, interval: 500 }
@@ -41,9 +43,16 @@ async function show(place: string): Promise<void> {
   await page.goto(`${shop.registry.uiUrl}#/${place}`)
 }
 
-async function keepPicture(name: string, of: Page = page): Promise<void> {
+async function keepPicture(name: string): Promise<void> {
   const directory = process.env.INMESH_PICTURES
-  if (directory !== undefined) await of.screenshot({ path: join(directory, `${name}.png`) })
+  if (directory === undefined) return
+  // As high as its content: what is empty says nothing.
+  const end = await page.evaluate<number>(
+    'document.querySelector("main").lastElementChild.getBoundingClientRect().bottom',
+  )
+  const clip = { x: 0, y: 0, width: 1_280, height: Math.ceil(Math.min(end + 24, 1_250)) }
+  const picture = await page.screenshot({ fullPage: true, clip, animations: 'disabled' })
+  await writeFile(join(directory, `${name}.png`), smallPng(picture))
 }
 
 function row(edge: string): ReturnType<Page['locator']> {
@@ -67,13 +76,17 @@ interface ShownTable {
 test('a service shows its instances, callers, routes and charts', async () => {
   await show('service?service=inventory')
   await expect.poll(() => page.locator('tr[data-instance]').count(), WAIT).toBe(2)
+  // Each says what it served itself, and the shares are of one whole.
+  const shares = page.locator('tr[data-instance] td:nth-of-type(5)')
+  await expect
+    .poll(async () => (await shares.allInnerTexts()).reduce((sum, text) => sum + Number.parseFloat(text), 0), WAIT)
+    .toBeCloseTo(100, 0)
   await expect.poll(() => row('checkout inventory').count()).toBe(1)
   await expect.poll(() => row('web checkout').count()).toBe(0)
   await expect.poll(() => page.locator('.chart canvas').count()).toBe(3)
   await page.getByLabel('Caller').selectOption('checkout')
   await page.getByRole('button', { name: 'Explain' }).click()
   await expect.poll(() => page.locator('[aria-live]').innerText()).toMatch(/allowed by allow\[0\]/)
-  await keepPicture('ui-service')
 })
 
 test('a rollback from the page takes effect', async () => {
@@ -153,6 +166,9 @@ test('the graph has every edge, with its rate within 5 % of the calls that were 
   expect(await page.locator('.picture a[data-service]').count()).toBe(5)
   await expect.poll(() => row('checkout inventory').innerText()).toMatch(/v1 [\d.]+ %, v2 [\d.]+ %/)
   await keepPicture('ui-graph')
+  await page.emulateMedia({ colorScheme: 'dark' })
+  await keepPicture('ui-dark')
+  await page.emulateMedia({ colorScheme: null })
 })
 
 /** From what happened until the page shows it, without the time in which nothing could run. */
@@ -183,6 +199,12 @@ test('an opened breaker is seen in the picture within 10 s, and in the table and
 })
 
 test('a killed instance is gone from the picture within 10 s, and in the events', async () => {
+  await show('service?service=inventory')
+  await expect.poll(() => page.locator('.chart canvas').count()).toBe(3)
+  await expect
+    .poll(() => page.getByRole('row', { name: /item-pages/ }).innerText(), WAIT)
+    .toMatch(/wanted\s+v1 70 %, v2 30 %\s+as served\s+v1 (?:6|7)\d(?:\.\d)? %, v2 (?:2|3)\d(?:\.\d)? %/)
+  await keepPicture('ui-service')
   await show('graph')
   const node = page.locator('.picture a[data-service="inventory"]')
   await expect.poll(() => node.textContent(), WAIT).toContain('2/2 ready')

@@ -13,6 +13,21 @@ const CALLS = [
   ['checkout', 'prices', 50],
   ['catalog', 'inventory', 50],
 ] as const
+const INVENTORY = {
+  service: 'inventory',
+  allow: [{ from: 'checkout' }, { from: 'catalog', methods: ['GET'], paths: ['/items/*'] }],
+  subsets: { v1: { version: 'v1' }, v2: { version: 'v2' } },
+  routes: [
+    {
+      name: 'item-pages',
+      match: [{ path: { prefix: '/items' } }],
+      split: [
+        { to: 'v1', weight: 70 },
+        { to: 'v2', weight: 30 },
+      ],
+    },
+  ],
+}
 const LOOPBACK = { port: 0, host: '127.0.0.1' } as const
 const INSTANCE = fileURLToPath(new URL('./instance-process.ts', import.meta.url))
 
@@ -44,6 +59,7 @@ export class Shop implements AsyncDisposable {
     const { registry } = this
     await registry.applyPolicies([
       { service: 'mesh', timeout: '2s', allow: [{ from: '*' }] },
+      INVENTORY,
       { service: 'prices', circuitBreaker: { minimumCalls: 10, resetAfter: '60s' }, retry: { attempts: 1 } },
     ])
     for (const service of ['web', 'checkout', 'catalog', 'inventory', 'prices']) {

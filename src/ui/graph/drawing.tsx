@@ -68,7 +68,7 @@ function Picture({ chosen, place, at }: { chosen: Chosen; place: Place; at: numb
 }
 
 function Arrow({ severity }: { severity: Severity }) {
-  const size = { markerWidth: '11', markerHeight: '11', markerUnits: 'userSpaceOnUse' }
+  const size = { markerWidth: '13', markerHeight: '13', markerUnits: 'userSpaceOnUse' }
   return (
     <marker id={`arrow-${severity}`} viewBox="0 0 8 8" refX="7.4" refY="4" {...size} orient="auto">
       <path d="M0 .6 8 4 0 7.4 1.8 4Z" class={`arrow ${severity}`} />

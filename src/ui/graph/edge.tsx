@@ -10,6 +10,8 @@ import { SplitBar } from './split-bar.tsx'
 
 const WIDTH = { least: 1.4, more: 4.6 } as const
 const SLOWEST_S = 2.4
+/** A thinner line would look broken. */
+const LEAST_FLOWING = 2.4
 
 interface EdgeProps {
   readonly edge: GraphEdge
@@ -37,7 +39,7 @@ export function Edge({ edge, course, density, busiest, light, isFlowing }: EdgeP
       <title>{describeEdge(edge)}</title>
       <path class="reach" d={line} />
       <path class="line" d={line} style={{ strokeWidth: `${width}px` }} marker-end={`url(#arrow-${severity})`} />
-      {isFlowing && share > 0 && (
+      {isFlowing && width >= LEAST_FLOWING && (
         <path class="flow" d={line} style={{ animationDuration: `${SLOWEST_S / (0.4 + Math.sqrt(share))}s` }} />
       )}
       {hasFigures && <Figures edge={edge} findings={findings} label={course.label} width={width} />}

@@ -1,7 +1,7 @@
 /** The instances of a service: state, load, latency, certificate, and how current each is. */
 import type { ServiceInstance } from '../../registry/traffic/instances.ts'
 import type { Session } from '../api.ts'
-import { dateTime, latency, percent, rate, span, UNKNOWN, until } from '../format.ts'
+import { count, dateTime, latency, percent, rate, span, UNKNOWN, until } from '../format.ts'
 import { useAnswer } from '../use-answer.ts'
 import { Release } from './release.tsx'
 
@@ -54,31 +54,57 @@ export function Instances({ service, session }: InstancesProps) {
 }
 
 const HEADINGS = [
-  ...['Address', 'State', 'Version', 'Zone', 'Weight', 'Calls it makes', 'Their success', 'Their p99'],
-  ...['Certificate ends', 'Registry', 'Acknowledged', 'Process'],
+  ...['Address', 'State', 'Version', 'Zone', 'Weight', 'Share', 'Served', 'Success', 'p50', 'p99', 'In flight'],
+  ...['Calls', 'Certificate', 'Documents', 'Registry', 'Process'],
 ]
 
 function Instance({ instance, at }: { instance: ServiceInstance; at: number }) {
-  const { address, state, disabled, version, zone, weight, registry, registeredAt, process } = instance
+  const { address, state, disabled, version, zone, weight, registry, registeredAt, process, served } = instance
   const isSilent = process?.silentMs !== undefined && (process?.silentMs ?? 0) > 2 * EVERY_MS
   const severity = disabled || state !== 'ready' ? 'warn' : process === null || isSilent ? 'unheard' : ''
   return (
     <tr class={severity} data-instance={address}>
       <th scope="row" title={instance.id}>
-        {address}
+        {address.replace(/^http:\/\//, '')}
       </th>
       <td title={`since ${dateTime(registeredAt)}`}>{disabled ? 'disabled' : state}</td>
       <td>{version ?? UNKNOWN}</td>
       <td>{zone ?? UNKNOWN}</td>
       <td class="figure">{weight}</td>
+      <td class="figure">
+        <Share share={served?.share ?? null} />
+      </td>
+      <td class="figure">{rate(served?.perSecond ?? null)}</td>
+      <td class="figure">{percent(served?.success ?? null)}</td>
+      <td class="figure">{latency(served?.p50 ?? null)}</td>
+      <td class="figure">{latency(served?.p99 ?? null)}</td>
+      <td class="figure">{count(served?.inFlight ?? null)}</td>
       <td class="figure">{rate(process?.perSecond ?? null)}</td>
-      <td class="figure">{percent(process?.success ?? null)}</td>
-      <td class="figure">{latency(process?.p99 ?? null)}</td>
       <td>{until(process?.certificateEndsAt ?? null, at)}</td>
+      <td title="Acknowledged of those that it watches">{acknowledged(process)}</td>
       <td>{registry}</td>
-      <td>{acknowledged(process)}</td>
-      <td>{process === null ? 'not heard' : isSilent ? `silent ${span(process.silentMs ?? 0)}` : process.process}</td>
+      <td>
+        {process === null
+          ? 'not heard'
+          : isSilent
+            ? `silent ${span(process.silentMs ?? 0)}`
+            : process.process.replace(/^\S+ /, '')}
+      </td>
     </tr>
+  )
+}
+
+/** Of all that the instances served. */
+function Share({ share }: { share: number | null }) {
+  if (share === null) return <>{UNKNOWN}</>
+  return (
+    <span class="share-bar">
+      {percent(share)}
+      <svg viewBox="0 0 100 6" width="56" height="5" preserveAspectRatio="none" aria-hidden="true">
+        <rect class="track" width="100" height="6" />
+        <rect class="part-0" width={share * 100} height="6" />
+      </svg>
+    </span>
   )
 }
 
