@@ -2,6 +2,7 @@
 import { type Command, Option } from 'commander'
 import { connect } from '../connection.ts'
 import { withExample } from '../examples.ts'
+import { invalidUsage } from '../failure.ts'
 import type { CliContext } from '../terminal.ts'
 import { askTraffic, type TrafficFlags, windowOf, withWindow } from './ask.ts'
 import { gapsOf } from './coverage-text.ts'
@@ -24,6 +25,9 @@ export function addGraphCommand(program: Command, surroundings: CliContext): voi
   )
   withExample(command, 'inmesh graph --format dot | dot -Tsvg > mesh.svg')
   command.action(async (flags: GraphFlags) => {
+    if (flags.json === true && flags.format !== 'json' && command.getOptionValueSource('format') === 'cli') {
+      throw invalidUsage(`--json excludes --format ${flags.format}; give one of the two`)
+    }
     const isJson = flags.json === true || flags.format === 'json'
     const { api, terminal } = await connect(surroundings, { ...flags, json: isJson })
     const graph = await askTraffic(api, 'graph', windowOf(flags))

@@ -7,7 +7,7 @@ import { connect } from '../connection.ts'
 import { withExample } from '../examples.ts'
 import { parsed } from '../flag-values.ts'
 import type { RegistryApi } from '../registry-api.ts'
-import type { CliContext } from '../terminal.ts'
+import { type CliContext, printable } from '../terminal.ts'
 import { askTraffic, type TrafficFlags, windowOf, withWindow } from './ask.ts'
 import { type Column, tableOf } from './columns.ts'
 import { gapsOf, windowRecord } from './coverage-text.ts'
@@ -18,6 +18,9 @@ interface Row extends RouteFigures {
   /** As the document has them. */
   readonly wanted: Readonly<Record<string, number>> | null
 }
+
+/** Questions, each over its own connection. */
+const AT_ONCE = 8
 
 const COLUMNS: readonly Column<Row>[] = [
   { title: 'SERVICE', text: ({ service }) => service },
@@ -46,13 +49,15 @@ export function addRoutesCommand(program: Command, surroundings: CliContext): vo
     const { api, terminal } = await connect(surroundings, flags)
     const graph = await askTraffic(api, 'graph', windowOf(flags))
     const names = service === undefined ? calledIn(graph) : [service]
-    const rows: Row[] = []
-    const left: string[] = []
-    for (const name of names) {
-      const answer = await routesOf(api, name, flags)
-      rows.push(...rowsOf(answer))
-      if (answer.left > 0) left.push(`${name}: ${answer.left} kinds of calls more`)
+    const answers: RoutesAnswer[] = []
+    for (let from = 0; from < names.length; from += AT_ONCE) {
+      const some = names.slice(from, from + AT_ONCE)
+      answers.push(...(await Promise.all(some.map((name) => routesOf(api, name, flags)))))
     }
+    const rows = answers.flatMap(rowsOf)
+    const left = answers
+      .filter((answer) => answer.left > 0)
+      .map((answer) => `${printable(answer.service)}: ${answer.left} kinds of calls more`)
     terminal.records([windowRecord(graph), ...rows.map((row) => ({ type: 'route', ...row }))], () =>
       rows.length === 0 ? ['no calls'] : tableOf(COLUMNS, rows),
     )

@@ -34,8 +34,9 @@ export function addTopCommand(program: Command, surroundings: CliContext): void 
   withExample(command, 'inmesh top', 'inmesh top --sort p99 --once', 'inmesh top --json')
   command.action(async (flags: TopFlags) => {
     const isLive = flags.once !== true
-    if (isLive && flags.json !== true && surroundings.stdout.isTTY !== true) {
-      throw invalidUsage('the output is no terminal; give --once for one table, or --json for a line of each edge')
+    if (isLive && flags.json !== true && !isScreen(surroundings)) {
+      const wanted = 'give --once for one table, or --json for a line of each edge'
+      throw invalidUsage(`the output is no terminal that draws; ${wanted}`)
     }
     const { api, terminal } = await connect(surroundings, flags)
     const ask: AskGraph = (signal) => askTraffic(api, 'graph', windowOf(flags), signal)
@@ -45,6 +46,10 @@ export function addTopCommand(program: Command, surroundings: CliContext): void 
     else if (terminal.json) await follow(first, ask, flags, surroundings)
     else await show(first, ask, flags, surroundings)
   })
+}
+
+function isScreen({ stdout, env }: CliContext): boolean {
+  return stdout.isTTY === true && env.TERM !== 'dumb'
 }
 
 function print(graph: Graph, flags: TopFlags, terminal: Terminal): void {

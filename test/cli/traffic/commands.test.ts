@@ -153,6 +153,16 @@ describe('inmesh routes', () => {
 })
 
 describe('inmesh graph', () => {
+  it('refuses --json beside another format', async () => {
+    await started()
+    expect(await mesh!.command(['graph', '--json', '--format', 'dot'])).toMatchObject({
+      code: 2,
+      stdout: '',
+      stderr: expect.stringContaining('--json excludes --format dot; give one of the two'),
+    })
+    expect(await mesh!.command(['graph', '--json', '--format', 'json'])).toMatchObject({ code: 0 })
+  })
+
   it('draws the graph in Mermaid and Graphviz, and prints it as JSON', async () => {
     await withCalls(await started())
     const mermaid = (await mesh!.command(['graph'])).stdout

@@ -109,6 +109,10 @@ describe('inmesh top', () => {
   it('needs a terminal, --once or --json', async () => {
     const piped = await mesh.command(['top'])
     expect(piped).toMatchObject({ code: 2, stdout: '', stderr: expect.stringMatching(/^error: .*--once.*--json.*\n$/) })
+    expect(await mesh.command(['top'], { terminal: true, env: { TERM: 'dumb' } })).toMatchObject({
+      code: 2,
+      stdout: '',
+    })
     const once = await mesh.command(['top', '--once', '--sort', 'p99'])
     expect([once.code, once.stdout.split('\n')[1]]).toEqual([0, expect.stringMatching(/^cart /)])
     expect((await mesh.command(['top', '--once', '--json'])).stdout.trim().split('\n')).toHaveLength(3)
