@@ -100,7 +100,7 @@ function properties(circuit: OpossumCircuit | undefined, limit = 0): Record<stri
     propertyValue_executionTimeoutInMilliseconds: 0,
     propertyValue_executionIsolationThreadInterruptOnTimeout: false,
     propertyValue_executionIsolationThreadPoolKeyOverride: null,
-    propertyValue_executionIsolationSemaphoreMaxConcurrentRequests: limit,
+    propertyValue_executionIsolationSemaphoreMaxConcurrentRequests: finite(limit),
     propertyValue_fallbackIsolationSemaphoreMaxConcurrentRequests: 0,
     propertyValue_metricsRollingStatisticalWindowInMilliseconds: WINDOW_MS,
     propertyValue_requestCacheEnabled: false,
@@ -124,7 +124,7 @@ export function threadPool(parts: PoolParts): Record<string, unknown> {
   const { name, usage, inFlight, limit, waiting, room, wallNow } = parts
   const rejections = (usage?.codes.get('concurrency-limited') ?? 0) + (usage?.codes.get('queue-full') ?? 0)
   const executed = usage?.executed ?? 0
-  const size = Number.isFinite(limit) ? limit : 0
+  const size = finite(limit)
   return {
     type: 'HystrixThreadPool',
     name,
@@ -140,10 +140,15 @@ export function threadPool(parts: PoolParts): Record<string, unknown> {
     rollingCountThreadsExecuted: executed,
     rollingMaxActiveThreads: Math.max(inFlight, usage?.mostInFlight ?? 0),
     rollingCountCommandRejections: rejections,
-    propertyValue_queueSizeRejectionThreshold: room,
+    propertyValue_queueSizeRejectionThreshold: finite(room),
     propertyValue_metricsRollingStatisticalWindowInMilliseconds: WINDOW_MS,
     reportingHosts: 1,
   }
+}
+
+/** JSON would have null for infinity, which the dashboard takes for a missing field. */
+function finite(value: number): number {
+  return Number.isFinite(value) ? Math.round(value) : 0
 }
 
 /** Whole ms, as Hystrix has them. */

@@ -7,6 +7,7 @@ import type { Clock, Timer } from '../../core/clock.ts'
 import { listedFunctions, type WatchedFunction } from '../../resilience/guard/watched-functions.ts'
 import type { OpossumCircuit } from '../../resilience/opossum-circuit.ts'
 import type { Metrics } from '../metrics.ts'
+import { commandName, functionNames } from './command-names.ts'
 import { command, threadPool } from './commands.ts'
 import { RollingUsage, SAMPLE_MS } from './rolling-usage.ts'
 
@@ -106,40 +107,40 @@ export class HystrixStreams {
   }
 
   #events(): string {
-    const events = [...this.#commands(), ...this.#pools()]
+    const { service, clock, circuits } = this.#sources
+    const wallNow = clock.wallNow()
+    const events: unknown[] = []
+    const byName = Map.groupBy(circuits.call(this.#sources), ({ name }) => name)
+    const usage = this.#services.usage()
+    const services = new Set([...usage.keys(), ...byName.keys()])
+    for (const name of services) {
+      const parts = { name: commandName(name), group: service, usage: usage.get(name), limit: undefined, wallNow }
+      events.push(command({ ...parts, circuits: byName.get(name) ?? [] }))
+    }
+    events.push(...this.#functionEvents(services, wallNow))
     return events.length === 0 ? ': ping\n\n' : events.map((one) => `data: ${JSON.stringify(one)}\n\n`).join('')
   }
 
-  *#commands(): IterableIterator<unknown> {
-    const { service, clock, circuits } = this.#sources
-    const wallNow = clock.wallNow()
-    const byName = Map.groupBy(circuits.call(this.#sources), ({ name }) => name)
-    const usage = this.#services.usage()
-    for (const name of new Set([...usage.keys(), ...byName.keys()])) {
-      const known = byName.get(name) ?? []
-      yield command({ name, group: service, usage: usage.get(name), circuits: known, limit: undefined, wallNow })
-    }
+  *#functionEvents(services: Iterable<string>, wallNow: number): IterableIterator<unknown> {
     const functions = Map.groupBy(listedFunctions(), ({ name }) => name)
-    const calls = this.#functions.usage()
-    for (const name of new Set([...calls.keys(), ...functions.keys()])) {
-      const known = functions.get(name) ?? []
-      const own = known.flatMap(({ breaker }) => (breaker === undefined ? [] : [breaker.circuit]))
+    const usage = this.#functions.usage()
+    for (const [own, name] of functionNames(new Set([...usage.keys(), ...functions.keys()]), services)) {
+      const known = functions.get(own) ?? []
+      const circuits = known.flatMap(({ breaker }) => (breaker === undefined ? [] : [breaker.circuit]))
       const limit = limitOf(known)
-      yield command({ name, group: 'functions', usage: calls.get(name), circuits: own, limit, wallNow })
+      const parts = { name, usage: usage.get(own), wallNow }
+      yield command({ ...parts, group: 'functions', circuits, limit })
+      if (limit !== undefined) yield threadPool({ ...parts, limit, ...heldBy(known) })
     }
   }
+}
 
-  *#pools(): IterableIterator<unknown> {
-    const usage = this.#functions.usage()
-    const wallNow = this.#sources.clock.wallNow()
-    for (const [name, functions] of Map.groupBy(listedFunctions(), (one) => one.name)) {
-      const limit = limitOf(functions)
-      if (limit === undefined) continue
-      const inFlight = functions.reduce((sum, { bulkhead }) => sum + (bulkhead?.inFlight ?? 0), 0)
-      const waiting = functions.reduce((sum, { queue }) => sum + (queue?.size ?? 0), 0)
-      const room = functions.reduce((sum, { queue }) => sum + (queue?.room ?? 0), 0)
-      yield threadPool({ name, usage: usage.get(name), inFlight, limit, waiting, room, wallNow })
-    }
+/** Of all objects that have the method. */
+function heldBy(functions: readonly WatchedFunction[]) {
+  return {
+    inFlight: functions.reduce((sum, { bulkhead }) => sum + (bulkhead?.inFlight ?? 0), 0),
+    waiting: functions.reduce((sum, { queue }) => sum + (queue?.size ?? 0), 0),
+    room: functions.reduce((sum, { queue }) => sum + (queue?.room ?? 0), 0),
   }
 }
 
