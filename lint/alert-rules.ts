@@ -8,6 +8,8 @@ interface Alert {
   readonly for: string
   readonly severity: 'page' | 'ticket'
   readonly summary: string
+  /** What follows from it, and where to look. */
+  readonly description: string
 }
 
 const EDGE = 'service, peer'
@@ -20,6 +22,8 @@ const ALERTS: readonly Alert[] = [
     for: '5m',
     severity: 'page',
     summary: '{{ $labels.service }} sees {{ $value | humanizePercentage }} of its calls to {{ $labels.peer }} fail',
+    description:
+      'More than 5 % of the calls failed for 5 minutes, retries included. `inmesh_client_requests_total` has the codes, docs/errors.md what they mean.',
   },
   {
     alert: 'InmeshCircuitOpen',
@@ -27,6 +31,8 @@ const ALERTS: readonly Alert[] = [
     for: '1m',
     severity: 'page',
     summary: 'the breaker of {{ $labels.service }} for {{ $labels.peer }} is open',
+    description:
+      'Calls end at once with `circuit-open`. Look at the failures of the called service; the breaker tries it again after `resetAfter`.',
   },
   {
     alert: 'InmeshFunctionCircuitOpen',
@@ -34,6 +40,7 @@ const ALERTS: readonly Alert[] = [
     for: '1m',
     severity: 'ticket',
     summary: 'the breaker of the function {{ $labels.function }} in {{ $labels.service }} is open',
+    description: 'Calls of the function end at once with `circuit-open`, until one that is let through succeeds.',
   },
   {
     alert: 'InmeshPanic',
@@ -41,6 +48,8 @@ const ALERTS: readonly Alert[] = [
     for: '1m',
     severity: 'page',
     summary: 'fewer than half of the endpoints of {{ $labels.peer }} are healthy for {{ $labels.service }}',
+    description:
+      'Ejections are ignored, because the rest could not carry the load. Look at the endpoints of the called service.',
   },
   {
     alert: 'InmeshRetriesUnpaid',
@@ -48,6 +57,8 @@ const ALERTS: readonly Alert[] = [
     for: '5m',
     severity: 'ticket',
     summary: 'the retry budget of {{ $labels.service }} for {{ $labels.peer }} is exhausted',
+    description:
+      'More than one call a second failed without the retry that it would have had. The called service fails more than the budget covers.',
   },
   {
     alert: 'InmeshCertificateEnds',
@@ -55,6 +66,7 @@ const ALERTS: readonly Alert[] = [
     for: '5m',
     severity: 'page',
     summary: 'a certificate of {{ $labels.service }} ends in {{ $value | humanizeDuration }}',
+    description: 'It was not renewed in time. Without a certificate, the process neither calls nor serves.',
   },
   {
     alert: 'InmeshRenewalsFail',
@@ -62,6 +74,8 @@ const ALERTS: readonly Alert[] = [
     for: '5m',
     severity: 'ticket',
     summary: 'certificates of {{ $labels.service }} are not renewed',
+    description:
+      'The registry refuses to renew them, or cannot be reached. `inmesh:identity:failed` has the reason.',
   },
   {
     alert: 'InmeshRegistryAway',
@@ -69,6 +83,7 @@ const ALERTS: readonly Alert[] = [
     for: '5m',
     severity: 'ticket',
     summary: 'a process of {{ $labels.service }} has no session with the registry',
+    description: 'It goes on with the configuration that it has, and learns no endpoints and no policies.',
   },
   {
     alert: 'InmeshSnapshotRejected',
@@ -76,6 +91,8 @@ const ALERTS: readonly Alert[] = [
     for: '0m',
     severity: 'ticket',
     summary: '{{ $labels.service }} rejected a snapshot; the last good one is in force',
+    description:
+      'What the registry sent is not valid here. `inmesh:snapshot:rejected` has the reason; versions may differ.',
   },
   {
     alert: 'InmeshEventLoopLate',
@@ -83,14 +100,15 @@ const ALERTS: readonly Alert[] = [
     for: '5m',
     severity: 'ticket',
     summary: 'the event loop of {{ $labels.service }} is {{ $value | humanizeDuration }} late',
+    description: 'One turn in a hundred is that late. All timeouts and latencies of the process are late by it.',
   },
 ]
 
 export function alerts(): string {
-  const rules = ALERTS.map(({ severity, summary, ...rule }) => ({
+  const rules = ALERTS.map(({ severity, summary, description, ...rule }) => ({
     ...rule,
     labels: { severity },
-    annotations: { summary },
+    annotations: { summary, description },
   }))
   return stringify({ groups: [{ name: 'inmesh', rules }] }, { lineWidth: 0 })
 }

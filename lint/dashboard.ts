@@ -6,7 +6,15 @@ interface Panel {
   readonly title: string
   readonly unit: string
   readonly queries: readonly (readonly [expr: string, legend: string])[]
+  /** A line from which, or below which, the alerts or the defaults call it bad. */
+  readonly bad?: { readonly from: number } | { readonly below: number }
+  /** May be negative. */
+  readonly signed?: true
+  /** Texts in place of numbers. */
+  readonly texts?: readonly string[]
 }
+
+const CIRCUIT_TEXTS = ['closed', 'half-open', 'open']
 
 /** Services and peers that the viewer has chosen. */
 const CHOSEN = '{service=~"$service",peer=~"$peer"}'
@@ -36,7 +44,12 @@ const ROWS: readonly (readonly [title: string, panels: readonly Panel[]])[] = [
         unit: 'reqps',
         queries: [[perEdge(rate(CLIENT_CALLS.requests, CHOSEN)), EDGE_LEGEND]],
       },
-      { title: 'Success', unit: 'percentunit', queries: [[share(CLIENT_CALLS.requests), EDGE_LEGEND]] },
+      {
+        title: 'Success',
+        unit: 'percentunit',
+        queries: [[share(CLIENT_CALLS.requests), EDGE_LEGEND]],
+        bad: { below: 0.95 },
+      },
       {
         title: '99th percentile of calls',
         unit: 's',
@@ -56,6 +69,7 @@ const ROWS: readonly (readonly [title: string, panels: readonly Panel[]])[] = [
             EDGE_LEGEND,
           ],
         ],
+        bad: { from: 1.2 },
       },
       {
         title: 'Retries, hedges, unpaid retries',
@@ -72,7 +86,9 @@ const ROWS: readonly (readonly [title: string, panels: readonly Panel[]])[] = [
     'Called services',
     [
       {
-        title: 'Breakers (0 closed, 1 half-open, 2 open)',
+        title: 'Breakers',
+        texts: CIRCUIT_TEXTS,
+        bad: { from: 2 },
         unit: 'none',
         queries: [[`max by (${EDGE}) (${PEERS.circuit.name}${CHOSEN})`, EDGE_LEGEND]],
       },
@@ -86,7 +102,13 @@ const ROWS: readonly (readonly [title: string, panels: readonly Panel[]])[] = [
         unit: 'reqps',
         queries: [[`sum by (peer, reason) (${rate(PEERS.ejections, CHOSEN)})`, '{{peer}} {{reason}}']],
       },
-      { title: 'Panic', unit: 'none', queries: [[`max by (${EDGE}) (${PEERS.panic.name}${CHOSEN})`, EDGE_LEGEND]] },
+      {
+        title: 'Panic',
+        unit: 'none',
+        queries: [[`max by (${EDGE}) (${PEERS.panic.name}${CHOSEN})`, EDGE_LEGEND]],
+        texts: ['no', 'panic'],
+        bad: { from: 1 },
+      },
       {
         title: 'Throttled share',
         unit: 'percentunit',
@@ -141,7 +163,9 @@ const ROWS: readonly (readonly [title: string, panels: readonly Panel[]])[] = [
         queries: [[quantile(0.99, FUNCTIONS.durations, 'function', OWN), '{{function}}']],
       },
       {
-        title: 'Breakers',
+        title: 'Breakers of functions',
+        texts: CIRCUIT_TEXTS,
+        bad: { from: 2 },
         unit: 'none',
         queries: [[`max by (function) (${FUNCTIONS.circuit.name}${OWN})`, '{{function}}']],
       },
@@ -152,6 +176,8 @@ const ROWS: readonly (readonly [title: string, panels: readonly Panel[]])[] = [
     [
       {
         title: 'Certificates end in',
+        signed: true,
+        bad: { below: 3_600 },
         unit: 's',
         queries: [[`min by (service) (${PROCESS.identityExpiry.name}${OWN})`, '{{service}}']],
       },
@@ -167,6 +193,7 @@ const ROWS: readonly (readonly [title: string, panels: readonly Panel[]])[] = [
       },
       {
         title: 'Event loop, 99th percentile of its delay',
+        bad: { from: 0.2 },
         unit: 's',
         queries: [[`max by (service) (${PROCESS.loopDelay.name}{service=~"$service",quantile="0.99"})`, '{{service}}']],
       },
@@ -213,14 +240,35 @@ export function dashboard(): unknown {
   }
 }
 
-function timeSeries(id: number, { title, unit, queries }: Panel, gridPos: object): unknown {
+/** Grafana colors what is at a step or above it. */
+function thresholds(bad: Panel['bad']): object {
+  if (bad === undefined) return {}
+  const [below, at, value] = 'from' in bad ? ['green', 'red', bad.from] : ['red', 'green', bad.below]
+  const steps = [
+    { color: below, value: null },
+    { color: at, value },
+  ]
+  return { thresholds: { mode: 'absolute', steps }, custom: { thresholdsStyle: { mode: 'dashed' } } }
+}
+
+function mappings(texts: readonly string[] | undefined): object {
+  if (texts === undefined) return {}
+  const options = Object.fromEntries(texts.map((text, index) => [String(index), { text, index }]))
+  return { mappings: [{ type: 'value', options }] }
+}
+
+function timeSeries(id: number, panel: Panel, gridPos: object): unknown {
+  const { title, unit, queries, bad, signed, texts } = panel
   return {
     id,
     type: 'timeseries',
     title,
     datasource: DATASOURCE,
     gridPos,
-    fieldConfig: { defaults: { unit, min: 0 }, overrides: [] },
+    fieldConfig: {
+      defaults: { unit, ...(!signed && { min: 0 }), ...mappings(texts), ...thresholds(bad) },
+      overrides: [],
+    },
     options: { legend: { displayMode: 'list', placement: 'bottom' }, tooltip: { mode: 'multi', sort: 'desc' } },
     targets: queries.map(([expr, legendFormat], i) => ({
       refId: String.fromCharCode(65 + i),
