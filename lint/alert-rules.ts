@@ -74,8 +74,7 @@ const ALERTS: readonly Alert[] = [
     for: '5m',
     severity: 'ticket',
     summary: 'certificates of {{ $labels.service }} are not renewed',
-    description:
-      'The registry refuses to renew them, or cannot be reached. `inmesh:identity:failed` has the reason.',
+    description: 'The registry refuses to renew them, or cannot be reached. `inmesh:identity:failed` has the reason.',
   },
   {
     alert: 'InmeshRegistryAway',

@@ -82,6 +82,10 @@ export interface Admin {
 
 const MOST_CONNECTIONS = 32
 const CLOSE_MS = 500
+/** A text of metrics that takes less is made anew for each scrape. */
+const LONG_MS = 20
+/** Longer ones may take a tenth of the loop. */
+const REST = 9
 /** Limit for a connection on which no byte moves. */
 const STALLED_MS = 5_000
 const LOOPBACK_HOST = /^(?:localhost|127\.0\.0\.1|\[::1\])(?::\d{1,5})?$/i
@@ -179,7 +183,8 @@ function page(pages: AdminPages, request: IncomingMessage, response: ServerRespo
     case '/metrics': {
       const openMetrics = prefersOpenMetrics(request.headers.accept)
       response.setHeader('vary', 'accept')
-      send(response, 200, openMetrics ? OPENMETRICS_CONTENT_TYPE : METRICS_CONTENT_TYPE, pages.metrics(openMetrics))
+      const type = openMetrics ? OPENMETRICS_CONTENT_TYPE : METRICS_CONTENT_TYPE
+      send(response, 200, type, metricsText(pages, openMetrics))
       break
     }
     case '/hystrix.stream': {
@@ -207,6 +212,27 @@ function page(pages: AdminPages, request: IncomingMessage, response: ServerRespo
     default:
       sendPaths(response)
   }
+}
+
+interface MadeText {
+  readonly text: string
+  readonly untilAt: number
+}
+
+/** By format. */
+const madeTexts = new WeakMap<AdminPages, Map<boolean, MadeText>>()
+
+/** Many scrapers at once must not hold up the calls: a text that took long is sent again. */
+function metricsText(pages: AdminPages, openMetrics: boolean): string {
+  const made = madeTexts.get(pages) ?? new Map<boolean, MadeText>()
+  const known = made.get(openMetrics)
+  const startedAt = performance.now()
+  if (known !== undefined && startedAt < known.untilAt) return known.text
+  const text = pages.metrics(openMetrics)
+  const now = performance.now()
+  const tookMs = now - startedAt
+  if (tookMs >= LONG_MS) madeTexts.set(pages, made.set(openMetrics, { text, untilAt: now + tookMs * REST }))
+  return text
 }
 
 function sendPaths(response: ServerResponse): void {

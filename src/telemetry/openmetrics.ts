@@ -5,9 +5,9 @@
 
 import type { MetricDefinition } from './define-metric.ts'
 import type { Exemplar } from './exemplars.ts'
-import { BOUNDARIES_MS, type Histogram } from './histogram.ts'
-import type { Labels, Reading } from './metric-reading.ts'
-import { escapeLabel, formatLabels, formatValue } from './prometheus.ts'
+import { BOUNDARIES_MS } from './histogram.ts'
+import type { Reading } from './metric-reading.ts'
+import { escapeLabel, formatHistogram, formatSample, formatValue } from './prometheus.ts'
 
 /** The `content-type` of a response with OpenMetrics text. */
 export const OPENMETRICS_CONTENT_TYPE = 'application/openmetrics-text; version=1.0.0; charset=utf-8'
@@ -20,8 +20,8 @@ export function formatOpenMetrics(readings: Iterable<Reading>): string {
     const { name } = definition
     text += formatHead(definition)
     for (const { labels, value } of samples) {
-      if (typeof value === 'number') text += `${name}${formatLabels(labels)} ${formatValue(value)}\n`
-      else text += formatHistogram(name, labels, value)
+      if (typeof value === 'number') text += formatSample(name, labels, value)
+      else text += formatHistogram(name, labels, value, ENDS, (bucket) => formatExemplar(value.exemplars?.of(bucket)))
     }
   }
   return `${text}# EOF\n`
@@ -35,27 +35,15 @@ function formatHead({ name, kind, unit, help }: MetricDefinition): string {
   return `# TYPE ${family} ${kind}\n${unitLine}# HELP ${family} ${escapeLabel(help)}\n`
 }
 
-function formatHistogram(name: string, labels: Labels, histogram: Histogram): string {
-  const { atMost, count, sumMs } = histogram.totals()
-  const { exemplars } = histogram
-  let text = ''
-  BOUNDARIES_MS.forEach((boundary, i) => {
-    const bucket = formatLabels({ ...labels, le: float(boundary / 1_000) })
-    text += `${name}_bucket${bucket} ${atMost[i]}${formatExemplar(exemplars?.of(i))}\n`
-  })
-  const last = formatExemplar(exemplars?.of(BOUNDARIES_MS.length))
-  text += `${name}_bucket${formatLabels({ ...labels, le: '+Inf' })} ${count}${last}\n`
-  const own = formatLabels(labels)
-  return `${text}${name}_sum${own} ${formatValue(sumMs / 1_000)}\n${name}_count${own} ${count}\n`
-}
-
 function formatExemplar(exemplar: Exemplar | undefined): string {
   if (exemplar === undefined) return ''
   const { traceId, spanId, ms, at } = exemplar
   return ` # {trace_id="${traceId}",span_id="${spanId}"} ${formatValue(ms / 1_000)} ${(at / 1_000).toFixed(3)}`
 }
 
-/** Boundaries are written as floats, so that no scraper takes `1` and `1.0` for two buckets. */
+/** Floats, so that no scraper takes `1` and `1.0` for two buckets. */
+const ENDS = [...BOUNDARIES_MS.map((boundary) => float(boundary / 1_000)), '+Inf']
+
 function float(value: number): string {
   return Number.isInteger(value) ? value.toFixed(1) : String(value)
 }

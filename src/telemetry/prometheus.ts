@@ -16,8 +16,8 @@ export function formatText(readings: Iterable<Reading>): string {
     const { name } = definition
     text += formatHead(definition)
     for (const { labels, value } of samples) {
-      if (typeof value === 'number') text += `${name}${formatLabels(labels)} ${formatValue(value)}\n`
-      else text += formatHistogram(name, labels, value)
+      if (typeof value === 'number') text += formatSample(name, labels, value)
+      else text += formatHistogram(name, labels, value, ENDS, nothing)
     }
   }
   return text
@@ -29,27 +29,52 @@ function formatHead({ name, help, kind }: MetricDefinition): string {
 }
 
 /** `{service="checkout",code="ok"}`, or nothing. */
-export function formatLabels(labels: Labels): string {
-  let text = ''
-  for (const [name, value] of Object.entries(labels)) {
-    if (value !== '') text += `${text === '' ? '{' : ','}${name}="${escapeLabel(value)}"`
-  }
-  return text === '' ? '' : `${text}}`
+function formatLabels(labels: Labels): string {
+  const text = labelText(labels)
+  return text === '' ? '' : `{${text}}`
 }
 
-/** Buckets are cumulative and in seconds. */
-function formatHistogram(name: string, labels: Labels, histogram: Histogram): string {
-  const { atMost, count, sumMs } = histogram.totals()
+/** `service="checkout",code="ok"` */
+function labelText(labels: Labels): string {
   let text = ''
-  BOUNDARIES_MS.forEach((boundary, i) => {
-    text += `${name}_bucket${formatLabels({ ...labels, le: String(boundary / 1_000) })} ${atMost[i]}\n`
-  })
-  text += `${name}_bucket${formatLabels({ ...labels, le: '+Inf' })} ${count}\n`
-  const own = formatLabels(labels)
-  return `${text}${name}_sum${own} ${formatValue(sumMs / 1_000)}\n${name}_count${own} ${count}\n`
+  for (const name in labels) {
+    const value = labels[name]!
+    if (value !== '') text += `${text === '' ? '' : ','}${name}="${escapeLabel(value)}"`
+  }
+  return text
 }
+
+/** A sample of a counter or gauge. */
+export function formatSample(name: string, labels: Labels, value: number): string {
+  return `${name}${formatLabels(labels)} ${formatValue(value)}\n`
+}
+
+/**
+ * Buckets are cumulative and in seconds. `ends`: their `le`, in the form that the format wants;
+ * `after`: what it has behind the value of a bucket.
+ */
+export function formatHistogram(
+  name: string,
+  labels: Labels,
+  histogram: Histogram,
+  ends: readonly string[],
+  after: (bucket: number) => string,
+): string {
+  const { atMost, count, sumMs } = histogram.totals()
+  const own = labelText(labels)
+  const bucket = own === '' ? `${name}_bucket{le="` : `${name}_bucket{${own},le="`
+  let text = ''
+  for (let i = 0; i < ends.length; i++) text += `${bucket}${ends[i]}"} ${atMost[i] ?? count}${after(i)}\n`
+  const all = own === '' ? '' : `{${own}}`
+  return `${text}${name}_sum${all} ${formatValue(sumMs / 1_000)}\n${name}_count${all} ${count}\n`
+}
+
+const ENDS = [...BOUNDARIES_MS.map((boundary) => String(boundary / 1_000)), '+Inf']
+const nothing = (): string => ''
+const ODD = /[\\\n"]/
 
 export function escapeLabel(value: string): string {
+  if (!ODD.test(value)) return value
   return value.replaceAll('\\', '\\\\').replaceAll('\n', '\\n').replaceAll('"', '\\"')
 }
 

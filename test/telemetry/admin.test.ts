@@ -52,6 +52,21 @@ describe('the admin listener', () => {
     expect((await ask(admin, '/nothing')).status).toBe(404)
   })
 
+  it('makes a text that takes long once for many scrapers, and then anew', async () => {
+    let made = 0
+    const metrics = (): string => {
+      made += 1
+      const until = performance.now() + 40
+      while (performance.now() < until);
+      return `# TYPE a counter\na ${made}\n`
+    }
+    const admin = await start({}, { metrics })
+    const bodies = await Promise.all(Array.from({ length: 24 }, async () => (await ask(admin, '/metrics')).body))
+    expect(new Set(bodies).size).toBe(made)
+    expect(made).toBeLessThan(12)
+    await expect.poll(async () => (await ask(admin, '/metrics')).body, { timeout: 10_000 }).not.toBe(bodies.at(-1))
+  })
+
   it('says 503 when the process is not well', async () => {
     const admin = await start({}, { health: () => ({ ok: false, reason: 'certificate expired' }) })
     const answer = await ask(admin, '/healthz')
