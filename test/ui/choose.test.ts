@@ -62,6 +62,20 @@ describe('what is drawn', () => {
   })
 })
 
+describe('what is drawn of many', () => {
+  it('stays while its rates waver, and makes room for trouble', () => {
+    const drawn = new Set(namesOf(choose(LARGE, '', '')))
+    const wavering = graph(
+      MANY,
+      CALLS.map((one, i) => ({ ...one, perSecond: one.perSecond! * (i % 2 === 0 ? 0.8 : 1.2) })),
+    )
+    expect(new Set(namesOf(choose(wavering, '', '')))).not.toEqual(drawn)
+    expect(new Set(namesOf(choose(wavering, '', '', drawn)))).toEqual(drawn)
+    const trouble = graph(MANY, [...CALLS, edge('service-3', 'service-4', { circuit: 'open' })])
+    expect(namesOf(choose(trouble, '', '', drawn))).toContain('service-4')
+  })
+})
+
 describe('the layout', () => {
   it('has a place for each service, apart from the others, and a course for each call', () => {
     const { nodes, edges } = choose(LARGE, '', '')

@@ -12,14 +12,21 @@ export interface Chosen {
   readonly left: number
 }
 
-/** `focus`: only this service and those that it calls or that call it. */
-export function choose(graph: Graph, filter: string, focus: string, most = MOST_DRAWN): Chosen {
+/** By this a service that is drawn is worth more, so that it stays while rates waver. */
+const STAYS = 2
+const NONE: ReadonlySet<string> = new Set()
+
+/**
+ * `focus`: only this service and those that it calls or that call it. `before`: those that are
+ * drawn, which make room for others only if these are worth much more.
+ */
+export function choose(graph: Graph, filter: string, focus: string, before = NONE): Chosen {
   const wanted = filter.trim().toLowerCase()
   const near = neighbours(graph, focus)
   const matching = graph.nodes.filter(({ service }) => near?.has(service) ?? true)
   const named =
     wanted === '' ? matching : withNeighbours(graph, matching, (service) => service.toLowerCase().includes(wanted))
-  const drawn = named.length > most ? mostWorth(graph, named, focus, most) : named
+  const drawn = named.length > MOST_DRAWN ? mostWorth(graph, named, focus, before) : named
   const names = new Set(drawn.map(({ service }) => service))
   return {
     nodes: drawn,
@@ -48,7 +55,12 @@ function withNeighbours(
 }
 
 /** Those in trouble first, then the busiest. */
-function mostWorth(graph: Graph, nodes: readonly GraphNode[], focus: string, most: number): readonly GraphNode[] {
+function mostWorth(
+  graph: Graph,
+  nodes: readonly GraphNode[],
+  focus: string,
+  before: ReadonlySet<string>,
+): readonly GraphNode[] {
   const worth = new Map<string, number>(
     nodes.map((node) => [node.service, trouble(worst(findingsOfNode(node, graph.at)))]),
   )
@@ -57,9 +69,10 @@ function mostWorth(graph: Graph, nodes: readonly GraphNode[], focus: string, mos
     worth.set(edge.from, (worth.get(edge.from) ?? 0) + more)
     worth.set(edge.to, (worth.get(edge.to) ?? 0) + more)
   }
+  for (const service of before) worth.set(service, (worth.get(service) ?? 0) * STAYS)
   worth.set(focus, Number.POSITIVE_INFINITY)
   const sorted = [...nodes].sort((a, b) => worth.get(b.service)! - worth.get(a.service)!)
-  const kept = new Set(sorted.slice(0, most))
+  const kept = new Set(sorted.slice(0, MOST_DRAWN))
   return nodes.filter((node) => kept.has(node))
 }
 

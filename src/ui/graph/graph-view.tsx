@@ -1,5 +1,5 @@
 /** The graph of the mesh, as a picture and as a table. */
-import { useMemo } from 'preact/hooks'
+import { useMemo, useRef } from 'preact/hooks'
 import type { Graph } from '../../registry/traffic/graph.ts'
 import { drift, go, type Place } from '../place.ts'
 import { choose } from './choose.ts'
@@ -12,10 +12,12 @@ import { TimeBar } from './time-bar.tsx'
 
 export function GraphView({ place, graph }: { place: Place; graph: Graph | undefined }) {
   const { filter, service } = place
+  const drawn = useRef<ReadonlySet<string>>(new Set())
   const chosen = useMemo(
-    () => (graph === undefined ? undefined : choose(graph, filter, service)),
+    () => (graph === undefined ? undefined : choose(graph, filter, service, drawn.current)),
     [graph, filter, service],
   )
+  drawn.current = new Set(chosen?.nodes.map((node) => node.service))
   return (
     <>
       <div class="bar">
