@@ -54,7 +54,7 @@ export class MeterExport implements DurationExporter {
     this.#provider = undefined
   }
 
-  /** Whether there is a provider to record for. Looks at each call, which costs 45 ns. */
+  /** Whether there is a provider to record for. Looks at each call: 10 to 45 ns. */
   isOn(): boolean {
     this.#check()
     return this.#instruments !== undefined

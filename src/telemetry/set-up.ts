@@ -25,9 +25,15 @@ export interface TracingOptions {
 
 /** A running SDK. */
 export interface RunningTracing {
-  /** Flushes the remaining spans and unregisters the SDK. Idempotent. */
+  /**
+   * Flushes the remaining spans, for 10 s at most, and unregisters the SDK. Idempotent. Rejects if
+   * the exporter fails.
+   */
   shutdown(): Promise<void>
 }
+
+/** For what waits at the end. */
+const LAST_MS = 10_000
 
 const FIELDS = fields({
   serviceName: text('a name of 1 to 255 printable characters', /^[\x20-\x7e]{1,255}$/, 255),
@@ -79,13 +85,24 @@ export async function startTracing(options: TracingOptions): Promise<RunningTrac
   let ended: Promise<void> | undefined
   return {
     shutdown() {
-      ended ??= provider.shutdown().finally(() => {
+      ended ??= within(LAST_MS, provider.shutdown()).finally(() => {
         api.trace.disable()
         api.context.disable()
         api.propagation.disable()
       })
       return ended
     },
+  }
+}
+
+/** Settles with `ending`, or resolves after `ms`: an exporter may never answer. */
+async function within(ms: number, ending: Promise<void>): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>()
+  const timer = setTimeout(resolve, ms)
+  try {
+    await Promise.race([ending, promise])
+  } finally {
+    clearTimeout(timer)
   }
 }
 

@@ -1,6 +1,6 @@
 import * as api from '@opentelemetry/api'
 import { InMemorySpanExporter } from '@opentelemetry/sdk-trace-node'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { startTracing, type TracingOptions } from '../../src/telemetry/set-up.ts'
 
 /** Keeps its spans on shutdown, unlike its base. */
@@ -37,6 +37,21 @@ describe('startTracing', () => {
       await tracing.shutdown()
     }
     expect(exporter.getFinishedSpans().map(({ name }) => name)).toEqual(['theirs'])
+  })
+
+  it('ends although the exporter never answers', async () => {
+    const exporter = new KeepingExporter()
+    exporter.shutdown = () => new Promise<void>(() => {})
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+    try {
+      const tracing = await startTracing({ serviceName: 'checkout', exporter })
+      const ended = tracing.shutdown()
+      await vi.advanceTimersByTimeAsync(10_000)
+      await ended
+      expect(api.trace.getTracerProvider().constructor.name).toBe('ProxyTracerProvider')
+    } finally {
+      vi.useRealTimers()
+    }
   })
 
   it('names every wrong option', async () => {
