@@ -80,7 +80,8 @@ export function readTapped(message: Readonly<Record<string, unknown>>): TappedMe
   }
 }
 
-function readCall(value: unknown): TappedCall {
+/** @throws SnapshotRejected */
+export function readCall(value: unknown): TappedCall {
   const { at, side, to, protocol, method, path, status, code, ms, attempts, hedged, ...given } = readObject(
     value,
     'call',
@@ -122,7 +123,7 @@ function count(value: unknown, name: string, max = Number.MAX_SAFE_INTEGER): num
 }
 
 /** Without anything that a terminal obeys. */
-function printable(value: unknown, name: string, longest: number = TAP_LIMITS.text): string {
+export function printable(value: unknown, name: string, longest: number = TAP_LIMITS.text): string {
   if (typeof value !== 'string' || value.length > longest) {
     throw new SnapshotRejected(`${name}: expected text of at most ${longest} characters`)
   }

@@ -1,10 +1,7 @@
 /** The API of when the certificates of processes end, those at the other registries included. */
-import {
-  type CertificateHistogram,
-  certificatesOf,
-  histogramOf,
-  type ProcessCertificate,
-} from '../traffic/certificates.ts'
+import { readAnswers } from '../fleet/answer-checks.ts'
+import { type CertificateHistogram, certificatesOf, histogramOf } from '../traffic/certificates.ts'
+import { certificatesIn } from '../traffic/peer-answers.ts'
 import type { ApiContext, ApiRequest } from './context.ts'
 import { sendJson } from './request.ts'
 import { trafficOf } from './traffic-local.ts'
@@ -22,17 +19,15 @@ export async function sendCertificates(context: ApiContext, { response, query }:
   const { clock, fleet } = context
   const { id, traffic } = trafficOf(context)
   await traffic.work()
-  const others = local === '1' ? [] : await fleet.askPeers('/v1/traffic/local?kind=certificates')
-  const found = [
-    ...certificatesOf(traffic.processes.expected()),
-    ...others.flatMap(({ body }) => (body?.certificates ?? []) as readonly ProcessCertificate[]),
-  ]
+  const asked = local === '1' ? [] : await fleet.askPeers('/v1/traffic/local?kind=certificates')
+  const { answered, unreachable } = readAnswers(asked, certificatesIn)
+  const found = [...certificatesOf(traffic.processes.expected()), ...answered.flatMap(({ value }) => value)]
   const at = clock.wallNow()
   const answer: CertificatesAnswer = {
     at,
     ...histogramOf(found, at),
-    registries: [id, ...others.flatMap(({ registry, body }) => (body === undefined ? [] : [registry]))],
-    unreachable: others.flatMap(({ registry, body, reason }) => (body === undefined ? [{ registry, reason }] : [])),
+    registries: [id, ...answered.map(({ registry }) => registry)],
+    unreachable,
   }
   sendJson(response, 200, answer)
 }

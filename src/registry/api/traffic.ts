@@ -1,8 +1,9 @@
 /** The API of the service graph: what the processes of the mesh reported of their calls. */
 import { OUTSIDE } from '../../telemetry/traffic/traffic-message.ts'
+import { readAnswers } from '../fleet/answer-checks.ts'
 import { type MeshEvent, ofAudit, ofInstance, ofMark } from '../traffic/events.ts'
 import { instancesOf } from '../traffic/instances.ts'
-import { marksIn, processesIn, readAnswers } from '../traffic/peer-answers.ts'
+import { marksIn, processesIn } from '../traffic/peer-answers.ts'
 import { ROUTE_PARTS, routesOf } from '../traffic/routes.ts'
 import { seriesOf } from '../traffic/series.ts'
 import { MINUTE_MS, SLOT_MS } from '../traffic/slots.ts'

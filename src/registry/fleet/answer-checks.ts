@@ -1,9 +1,27 @@
 /** Checks the fields of what other registries answer. Fields of later versions pass. */
+import type { PeerAnswer } from './fleet.ts'
 
 export type Body = Readonly<Record<string, unknown>>
 export type Checks<T> = { readonly [K in keyof T]-?: (value: unknown) => boolean }
 
 export const OTHER_VERSION = 'its answer is not one of this version'
+
+export interface PeerAnswers<T> {
+  readonly answered: readonly { readonly registry: string; readonly value: T }[]
+  readonly unreachable: readonly { readonly registry: string; readonly reason: string }[]
+}
+
+/** `read` gives `undefined` for what is no answer of this version. */
+export function readAnswers<T>(all: readonly PeerAnswer[], read: (body: Body) => T | undefined): PeerAnswers<T> {
+  const answered: { registry: string; value: T }[] = []
+  const unreachable: { registry: string; reason: string }[] = []
+  for (const { registry, body, reason } of all) {
+    const value = body === undefined ? undefined : read(body)
+    if (value !== undefined) answered.push({ registry, value })
+    else unreachable.push({ registry, reason: body === undefined ? reason : OTHER_VERSION })
+  }
+  return { answered, unreachable }
+}
 
 export const isText = (value: unknown): boolean => typeof value === 'string'
 export const isBoolean = (value: unknown): boolean => typeof value === 'boolean'

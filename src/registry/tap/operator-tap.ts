@@ -1,7 +1,8 @@
 /** One operator's tap of the whole mesh: the records that are sent, until its end. */
 import type { Clock, Timer } from '../../core/clock.ts'
+import { readAnswers } from '../fleet/answer-checks.ts'
 import type { PeerAnswer } from '../fleet/fleet.ts'
-import type { FetchedTap } from './peer-taps.ts'
+import { fetchedIn } from './fetched-tap.ts'
 import type { RegistryTap, SeenCall, TapHub, TapQuestion } from './tap-hub.ts'
 
 const FETCH_MS = 1_000
@@ -135,10 +136,8 @@ export class OperatorTap {
     const text = encodeURIComponent(JSON.stringify({ ...question, forMs }))
     const answers = await peers.ask(`/v1/tap/local?id=${id}&question=${text}`)
     if (!this.#isOpen) return
-    const fetched = answers.flatMap(({ body }) => (body === undefined ? [] : [body as unknown as FetchedTap]))
-    const unreachable = answers.flatMap(({ registry, body, reason }) =>
-      body === undefined ? [{ registry, reason }] : [],
-    )
+    const { answered, unreachable } = readAnswers(answers, fetchedIn)
+    const fetched = answered.map(({ value }) => value)
     this.#elsewhere = fetched.reduce((all, { processes }) => all + processes, 0)
     if (isFirst) this.#begin(fetched, unreachable)
     for (const { calls, left } of fetched) this.#take(calls, left)

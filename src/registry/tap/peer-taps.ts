@@ -4,21 +4,13 @@
  */
 import type { Clock, Timer } from '../../core/clock.ts'
 import { ApiError } from '../api/error.ts'
+import type { FetchedTap } from './fetched-tap.ts'
 import type { RegistryTap, SeenCall, TapHub, TapQuestion } from './tap-hub.ts'
 
 const ABANDONED_MS = 5_000
 const MOST_TAPS = 50
 /** Calls that wait to be fetched. */
 const MOST_WAITING = 1_000
-
-/** What another registry gets. */
-export interface FetchedTap {
-  readonly registry: string
-  readonly processes: number
-  readonly notTappable: readonly string[]
-  readonly calls: readonly SeenCall[]
-  readonly left: number
-}
 
 class PeerTap {
   readonly tap: RegistryTap

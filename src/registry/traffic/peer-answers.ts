@@ -15,11 +15,10 @@ import {
   isText,
   isTexts,
   maybe,
-  OTHER_VERSION,
   orNull,
 } from '../fleet/answer-checks.ts'
-import type { PeerAnswer } from '../fleet/fleet.ts'
 import type { Cell } from './cells.ts'
+import type { ProcessCertificate } from './certificates.ts'
 import type { ProcessReport } from './instances.ts'
 import type { LocalAnswer, ProcessSpan } from './local-answer.ts'
 import type { Mark } from './marks.ts'
@@ -28,29 +27,16 @@ import type { ServedFigures } from './served.ts'
 /** A mark with its age, because clocks of registries need not agree. */
 export type AgedMark = Mark & { readonly agoMs: number }
 
-export interface PeerAnswers<T> {
-  readonly answered: readonly { readonly registry: string; readonly value: T }[]
-  readonly unreachable: readonly { readonly registry: string; readonly reason: string }[]
-}
-
-/** `read` gives `undefined` for what is no answer of this version. */
-export function readAnswers<T>(all: readonly PeerAnswer[], read: (body: Body) => T | undefined): PeerAnswers<T> {
-  const answered: { registry: string; value: T }[] = []
-  const unreachable: { registry: string; reason: string }[] = []
-  for (const { registry, body, reason } of all) {
-    const value = body === undefined ? undefined : read(body)
-    if (value !== undefined) answered.push({ registry, value })
-    else unreachable.push({ registry, reason: body === undefined ? reason : OTHER_VERSION })
-  }
-  return { answered, unreachable }
-}
-
 export function windowIn(body: Body): LocalAnswer | undefined {
   return has<LocalAnswer>(body, WINDOW) ? body : undefined
 }
 
 export function processesIn({ processes }: Body): readonly ProcessReport[] | undefined {
   return isList<ProcessReport>(processes, (one) => has(one, REPORT)) ? processes : undefined
+}
+
+export function certificatesIn({ certificates }: Body): readonly ProcessCertificate[] | undefined {
+  return isList<ProcessCertificate>(certificates, (one) => has(one, CERTIFICATE)) ? certificates : undefined
 }
 
 export function marksIn({ marks }: Body): readonly AgedMark[] | undefined {
@@ -122,6 +108,12 @@ const REPORT: Checks<ProcessReport> = {
   inFlight: orNull(isCount),
   // Older registries do not say it.
   served: maybe((served) => isObject(served) && Object.values(served).every((one) => has(one, SERVED))),
+}
+
+const CERTIFICATE: Checks<ProcessCertificate> = {
+  process: isText,
+  service: isText,
+  certificateEndsAt: orNull(isNumber),
 }
 
 const MARK: Checks<AgedMark> = {

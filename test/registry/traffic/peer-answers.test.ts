@@ -1,7 +1,8 @@
 /** Another registry that answers with nonsense is named, and spoils no answer. */
 import { expect, test } from 'vitest'
+import { readAnswers } from '../../../src/registry/fleet/answer-checks.ts'
 import type { PeerAnswer } from '../../../src/registry/fleet/fleet.ts'
-import { marksIn, processesIn, readAnswers, windowIn } from '../../../src/registry/traffic/peer-answers.ts'
+import { certificatesIn, marksIn, processesIn, windowIn } from '../../../src/registry/traffic/peer-answers.ts'
 
 const WINDOW = {
   registry: 'r2',
@@ -16,10 +17,11 @@ const REPORT = {
   ...{ certificateEndsAt: 9, watches: 1, behind: 0, perSecond: 1.5, success: 0.5, p50: 1, p99: 2, inFlight: 0 },
   served: { i1: { perSecond: 2, success: 1, p50: 1, p99: 2, inFlight: 0 } },
 }
+const CERTIFICATE = { process: 'a p1', service: 'a', certificateEndsAt: 5 }
 const MARK = { at: 5, agoMs: 5, service: 'a', process: 'a p1', to: 'b', what: 'circuit', now: 'open' }
 
 const UNKNOWNS = Object.keys(REPORT).filter((key) => /^(?:silent|cert|watches|behind|per|success|p\d|inF)/.test(key))
-const NULLABLE = [...UNKNOWNS, ...['success', 'p50', 'p99'].map((key) => `served.i1.${key}`)]
+const NULLABLE = [...UNKNOWNS, 'served.i1.success', 'served.i1.p50', 'served.i1.p99'].map((key) => `processes.0.${key}`)
 const NO_VALUES = [null, 'x', 5, [], {}, Number.NaN, [null], [[]], true]
 
 /** `good` with one field after the other, at any depth, replaced by a value of another kind. */
@@ -41,11 +43,12 @@ test.each([
   ['window', windowIn, WINDOW, []],
   ['processes', processesIn, { processes: [REPORT] }, NULLABLE],
   ['marks', marksIn, { marks: [MARK] }, []],
+  ['certificates', certificatesIn, { certificates: [CERTIFICATE] }, ['certificates.0.certificateEndsAt']],
 ] as const)('an answer about %s is taken whole or not at all', (_, read, good, nullable) => {
   expect(read({ ...good, later: 'fields of a later version' })).toBeDefined()
   expect(read({})).toBeUndefined()
   const taken = [...broken(good)].filter(([, body]) => read(body as Record<string, unknown>) !== undefined)
-  expect(taken.map(([what]) => what)).toEqual(nullable.map((key) => `processes.0.${key} is null`))
+  expect(taken.map(([what]) => what)).toEqual(nullable.map((key) => `${key} is null`))
 })
 
 test('counts below zero, beyond what is exact, and steps of no number are refused', () => {
