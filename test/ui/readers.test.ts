@@ -9,6 +9,7 @@ import type { TrafficSeries } from '../../src/telemetry/traffic/traffic-message.
 import { titleWith } from '../rigs/installed.ts'
 import { request, TestSession } from '../rigs/registry-session.ts'
 import { faultsOf, walk } from './accessible.ts'
+import { BREAK_IN } from './break-in.ts'
 import { logIn, NO_BROWSER, openBrowser, openPage, type WatchedPage } from './browser.ts'
 
 const WAIT = { timeout: 45_000, interval: 500 }
@@ -150,10 +151,15 @@ test('names, versions and texts of members that are markup are shown as they are
   }
   await report('intruder', [series], { process: MARKUP })
   await request(registry, 'POST', '/v1/join', { body: { service: MARKUP, csr: MARKUP, token: MARKUP } })
+  const headers = { request: { set: { 'x-b': MARKUP } } }
+  const routes = [{ name: 'marked', match: [{ headers: { 'x-a': MARKUP } }], headers, to: 'v1' }]
+  await registry.applyPolicies([{ service: 'catalog', subsets: { v1: { version: 'v1' } }, routes }])
   await show('graph')
   await expect.poll(() => row('intruder inventory').allInnerTexts(), WAIT).toEqual([expect.stringContaining(MARKUP)])
   await show('service?service=inventory')
   await expect.poll(() => page.getByRole('rowheader', { name: MARKUP }).count(), WAIT).toBe(1)
+  await show('service?service=catalog')
+  await expect.poll(() => page.locator('.changes').innerText(), WAIT).toContain(MARKUP)
   await show('events')
   await expect.poll(() => page.locator('tr[data-event="refused join"]').count(), WAIT).toBeGreaterThan(0)
   await show(`graph?filter=${encodeURIComponent(MARKUP)}&service=${encodeURIComponent(MARKUP)}`)
@@ -186,6 +192,19 @@ test('a link that somebody else made asks nothing but what the page asks', async
   await expect.poll(() => page.url()).toMatch(/service=inmesh-demo$/)
   page.off('request', note)
   expect(asked.filter((url) => /audit|1e\+?300|\.\./.test(url))).toEqual([])
+})
+
+test('the browser refuses what a script could do if one got in', async () => {
+  const { uiUrl, adminToken } = registry
+  const victim = await openPage(browser, new URL(uiUrl).origin)
+  await logIn(victim, uiUrl, adminToken!)
+  const done = await victim.page.evaluate<Record<string, string>>(BREAK_IN)
+  expect(done).toEqual({
+    ...{ markup: 'refused', handler: 'refused', inline: 'refused', data: 'refused', blob: 'refused' },
+    ...{ elsewhere: 'refused', picture: 'refused', frame: 'refused', base: 'refused', form: 'refused' },
+    ...{ worker: 'refused', serviceWorker: 'refused', tokens: '404', opened: 'refused' },
+  })
+  await victim.page.context().close()
 })
 
 test('a page of another origin neither frames it nor reads what it asks', async () => {

@@ -53,6 +53,8 @@ export interface AccessOptions {
   readonly authenticate: (token: string) => AuthenticatedOperator | undefined
 }
 
+const FORWARDED = ['forwarded', 'x-forwarded-for', 'x-forwarded-host', 'x-real-ip'] as const
+
 export function callerOf(request: IncomingRequest, peer: Peer, options: AccessOptions): Caller {
   const { authorization } = request.headers
   if (authorization !== undefined) {
@@ -67,9 +69,14 @@ export function callerOf(request: IncomingRequest, peer: Peer, options: AccessOp
     const { name, access, isValid } = found
     return { ...peer, admin: access === 'admin', operator: true, isValid, registry: false, name }
   }
-  const admin = options.dev && isLoopback(peer.source)
+  const admin = options.dev && isLoopback(peer.source) && !isForwarded(request)
   const name = peer.spiffeId ?? (admin ? 'dev' : 'anonymous')
   return { ...peer, admin, operator: admin, isValid: undefined, registry: peer.spiffeId === options.registryId, name }
+}
+
+/** By a proxy or a tunnel on this machine, for a caller who need not be on it. */
+function isForwarded({ headers }: IncomingRequest): boolean {
+  return FORWARDED.some((name) => headers[name] !== undefined)
 }
 
 /**

@@ -16,5 +16,5 @@ const QUESTIONS: Readonly<Record<string, RegExp>> = {
 
 /** A page that was broken into makes no tokens, and takes no backup. */
 export function mayAsk(method: string | undefined, path: string): boolean {
-  return QUESTIONS[method ?? '']?.test(path) === true
+  return method !== undefined && Object.hasOwn(QUESTIONS, method) && QUESTIONS[method]!.test(path)
 }

@@ -1,5 +1,7 @@
 /** What other pages, and the people who lure operators there, cannot do to the page of the mesh. */
+import { once } from 'node:events'
 import http from 'node:http'
+import http2 from 'node:http2'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { type Registry, startRegistry } from '../../../src/registry/index.ts'
 import { request } from '../../rigs/registry-session.ts'
@@ -205,6 +207,18 @@ test('the port in plain text has the page alone: no API, no tokens, no sessions 
   const { status, headers } = await visitor.send('/')
   expect([status, headers.location]).toEqual([302, '/ui/'])
   expect(new URL(registry.uiUrl).hostname).toBe('127.0.0.1')
+})
+
+test('a method that only HTTP/2 can send is refused as others are', async () => {
+  const session = http2.connect(registry.url, { ca: [...registry.roots], servername: 'localhost' })
+  for (const method of ['__proto__', 'constructor', 'toString', 'get']) {
+    const stream = session.request({ ':method': method, ':path': '/ui/api/v1/audit', 'x-inmesh-ui': '1' })
+    stream.end()
+    const [headers] = await once(stream, 'response')
+    expect([method, headers[':status']]).toEqual([method, 404])
+    stream.close()
+  }
+  session.destroy()
 })
 
 test('a proxy request, an upgrade and bytes that are no HTTP end their connection only', async () => {

@@ -92,7 +92,8 @@ describe('a session', () => {
     await visitor.logIn(token)
     expect((await visitor.send('/ui/session')).json.access).toBe('read')
     expect((await visitor.send('/ui/api/v1/traffic/graph')).status).toBe(200)
-    for (const path of ['/v1/policies/inventory/rollback', '/v1/services/inventory/release']) {
+    const changes = ['policies/inventory/rollback', 'manifests/HTTPRoute/shop/a/rollback', 'services/inventory/release']
+    for (const path of changes.map((one) => `/v1/${one}`)) {
       const refused = await visitor.send(`/ui/api${path}`, { body: { version: 1 } })
       expect([path, refused.status, refused.json.error.code]).toEqual([path, 403, 'admin-required'])
     }
@@ -185,8 +186,15 @@ test('a stream of the graph ends with the session', async () => {
   expect(await stream).toMatch(/aborted|hang up/)
 })
 
-test('with --dev, a browser on this machine needs no token', async () => {
+test('with --dev, a browser on this machine needs no token, and one elsewhere does', async () => {
   await using dev = await startRegistry({ port: 0, uiPort: 0, memory: true, log: false, dev: true })
   const { json } = await new Visitor(dev, dev.uiUrl).send('/ui/session')
   expect(json).toMatchObject({ name: 'dev', access: 'admin', dev: true })
+  // What a proxy or a tunnel passes on comes from anywhere.
+  for (const name of ['x-forwarded-for', 'x-forwarded-host', 'forwarded', 'x-real-ip']) {
+    const headers = { [name]: '127.0.0.1' }
+    const stranger = await new Visitor(dev, dev.uiUrl).send('/ui/session', { headers })
+    expect([name, stranger.json.name]).toEqual([name, null])
+    expect((await request(dev, 'GET', '/v1/audit', { headers })).json.error.code).toBe('admin-required')
+  }
 })
