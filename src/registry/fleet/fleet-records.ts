@@ -46,6 +46,9 @@ export interface FreezeRecord {
   readonly by: string
 }
 
+/** Kinds whose records have services as keys: also one named `constructor`, which no other has. */
+const BY_SERVICE: ReadonlySet<string> = new Set(['silent', 'seen', 'demand'])
+
 /** `name`: a registry's id, or for a `freeze` the service. */
 export type FleetListener = (kind: FleetKind, name: string) => void
 export type FleetKind = 'registry' | 'silent' | 'seen' | 'watched' | 'demand' | 'freeze'
@@ -97,7 +100,7 @@ export class FleetRecords {
     const records = this.#of(kind)
     if (records === undefined) return false
     if (record === undefined) records.delete(name)
-    else records.set(name, record)
+    else records.set(name, BY_SERVICE.has(kind) ? Object.assign(Object.create(null), record) : record)
     this.#untold.push([kind as FleetKind, name])
     return true
   }
