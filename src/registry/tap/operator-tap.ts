@@ -2,7 +2,7 @@
 import type { Clock, Timer } from '../../core/clock.ts'
 import { readAnswers } from '../fleet/answer-checks.ts'
 import type { PeerAnswer } from '../fleet/fleet.ts'
-import { fetchedIn } from './fetched-tap.ts'
+import { type FetchedTap, fetchedIn } from './fetched-tap.ts'
 import type { RegistryTap, SeenCall, TapHub, TapQuestion } from './tap-hub.ts'
 
 const FETCH_MS = 1_000

@@ -51,7 +51,8 @@ test('a registry that answers nonsense is named, and the tap goes on with the ot
   })
   const reader = new Reader()
   const question = { service: 'inventory', headers: [], perSecond: 20, forMs: 60_000 }
-  taps.open(reader as unknown as OutgoingResponse, 'admin', question, 10, () => new Set())
+  const asked = { question, max: 10, allowed: () => new Set<string>(), ended: () => {} }
+  taps.open(reader as unknown as OutgoingResponse, 'admin', asked)
   await clock.settle(15_000, 1_000)
   const records = reader.lines.map((line) => JSON.parse(line))
   expect(records[0]).toMatchObject({
