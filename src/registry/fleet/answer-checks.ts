@@ -1,10 +1,16 @@
 /** Checks the fields of what other registries answer. Fields of later versions pass. */
-import type { PeerAnswer } from './fleet.ts'
 
 export type Body = Readonly<Record<string, unknown>>
 export type Checks<T> = { readonly [K in keyof T]-?: (value: unknown) => boolean }
 
 export const OTHER_VERSION = 'its answer is not one of this version'
+
+/** What another registry answered. `body: undefined`: it did not, for this reason. */
+export interface PeerAnswer {
+  readonly registry: string
+  readonly body: Readonly<Record<string, unknown>> | undefined
+  readonly reason: string
+}
 
 export interface PeerAnswers<T> {
   readonly answered: readonly { readonly registry: string; readonly value: T }[]

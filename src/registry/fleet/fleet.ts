@@ -11,6 +11,7 @@ import type { Registrar } from '../registrar.ts'
 import type { Sessions } from '../sessions.ts'
 import type { RegistryState } from '../state.ts'
 import type { WatchHub } from '../watch/hub.ts'
+import type { PeerAnswer } from './answer-checks.ts'
 import { CutOff } from './cut-off.ts'
 import type { RegistryRecord } from './fleet-records.ts'
 import { type Credentials, Peers, type RegistryStatus } from './peers.ts'
@@ -47,13 +48,6 @@ export interface FleetParts {
 export type ListedRegistry =
   | (RegistryStatus & { readonly reachable: true; readonly lag: number | null })
   | (RegistryRecord & { readonly reachable: false; readonly reason: string })
-
-/** What another registry answered. `body: undefined`: it did not, for this reason. */
-export interface PeerAnswer {
-  readonly registry: string
-  readonly body: Readonly<Record<string, unknown>> | undefined
-  readonly reason: string
-}
 
 export class Fleet {
   readonly sightings: Sightings

@@ -1,4 +1,4 @@
-/** What another registry has seen for a tap of an operator here, checked as if processes sent it. */
+/** What another registry has seen for a tap here, checked as if processes had sent it. */
 
 import { readField, readObject, SnapshotRejected } from '../../discovery/read-field.ts'
 import { printable, readCall, TAP_SHAPE } from '../../discovery/tap/message.ts'

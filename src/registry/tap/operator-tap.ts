@@ -1,7 +1,6 @@
 /** One operator's tap of the whole mesh: the records that are sent, until its end. */
 import type { Clock, Timer } from '../../core/clock.ts'
-import { readAnswers } from '../fleet/answer-checks.ts'
-import type { PeerAnswer } from '../fleet/fleet.ts'
+import { type PeerAnswer, readAnswers } from '../fleet/answer-checks.ts'
 import { type FetchedTap, fetchedIn } from './fetched-tap.ts'
 import type { RegistryTap, SeenCall, TapHub, TapQuestion } from './tap-hub.ts'
 

@@ -3,8 +3,7 @@
  * at the same page cost one question.
  */
 import { ApiError } from '../api/error.ts'
-import { readAnswers } from '../fleet/answer-checks.ts'
-import type { PeerAnswer } from '../fleet/fleet.ts'
+import { type PeerAnswer, readAnswers } from '../fleet/answer-checks.ts'
 import { answerLocally, type LocalAnswer, type LocalQuestion } from './local-answer.ts'
 import { windowIn } from './peer-answers.ts'
 import { SLOT_MS } from './slots.ts'

@@ -1,7 +1,6 @@
 /** Another registry that answers with nonsense is named, and spoils no answer. */
 import { expect, test } from 'vitest'
-import { readAnswers } from '../../../src/registry/fleet/answer-checks.ts'
-import type { PeerAnswer } from '../../../src/registry/fleet/fleet.ts'
+import { type PeerAnswer, readAnswers } from '../../../src/registry/fleet/answer-checks.ts'
 import { certificatesIn, marksIn, processesIn, windowIn } from '../../../src/registry/traffic/peer-answers.ts'
 
 const WINDOW = {
