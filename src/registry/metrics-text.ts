@@ -1,7 +1,9 @@
-/** The registry's own gauges, as Prometheus text. */
+/** The registry's own metrics, as Prometheus text. */
 import type { ApiContext } from './api/context.ts'
+import { type RegistryMetric, trafficMetrics } from './traffic/traffic-metrics.ts'
 
-export function metricsText({ state, hub, registrar, sessions, authority, audit, clock, fleet }: ApiContext): string {
+export function metricsText(context: ApiContext): string {
+  const { state, hub, registrar, sessions, authority, audit, clock, fleet, traffic } = context
   let instances = 0
   let policies = 0
   for (const service of state.services.values()) {
@@ -37,10 +39,12 @@ export function metricsText({ state, hub, registrar, sessions, authority, audit,
     ],
     ['bundle_sequence', 'Number of the trust bundle.', authority.sequence],
   ]
-  return gauges
-    .map(([name, help, value]) => {
+  const metrics = gauges.map(([name, help, value]): RegistryMetric => ({ name, help, type: 'gauge', value }))
+  if (traffic !== undefined) metrics.push(...trafficMetrics(traffic))
+  return metrics
+    .map(({ name, help, type, value }) => {
       const full = `inmesh_registry_${name}`
-      return `# HELP ${full} ${help}\n# TYPE ${full} gauge\n${full} ${value}\n`
+      return `# HELP ${full} ${help}\n# TYPE ${full} ${type}\n${full} ${value}\n`
     })
     .join('')
 }

@@ -1,6 +1,6 @@
 /**
- * One short request to the registry on a dedicated connection, bounded in time and in the length of
- * its answer.
+ * One short request to the registry, bounded in time and in the length of its answer. Its connection
+ * is its own, unless the caller keeps some.
  */
 import https from 'node:https'
 import type { Clock } from '../../core/clock.ts'
@@ -33,6 +33,7 @@ export function askRegistry(
   timeoutMs = 5_000,
   signal?: AbortSignal,
   longest: number = LONGEST_ANSWER,
+  agent: https.Agent | false = false,
 ): Promise<RegistryAnswer> {
   return new Promise((resolve, reject) => {
     const fail = (reason: string, cause?: unknown): void => {
@@ -57,7 +58,7 @@ export function askRegistry(
       ...(tls as https.RequestOptions),
       ...lookupOf(target),
       method: text === undefined ? 'GET' : 'POST',
-      agent: false,
+      agent,
       headers:
         text === undefined
           ? {}

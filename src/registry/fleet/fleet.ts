@@ -208,6 +208,7 @@ export class Fleet {
     const { clock } = this.#parts
     this.#stopListening()
     this.#cutOff.close()
+    this.#peers.close()
     this.#reaper.close()
     this.sightings.close()
     const ended = [this.#silent, this.#seen, this.watched, this.demand, this.#presence].map((one) => one.close())

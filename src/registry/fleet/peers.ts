@@ -1,6 +1,7 @@
 /** Asks the other registries on the store directly, by mutual TLS at their advertised URLs. */
+import type { Agent } from 'node:https'
 import type { Clock } from '../../core/clock.ts'
-import { askRegistry } from '../../discovery/registry/request.ts'
+import { askRegistry, type RegistryAnswer } from '../../discovery/registry/request.ts'
 import type { Identity } from '../../identity/identity.ts'
 import type { PeerVerifier } from '../../identity/peer-verifier.ts'
 import { clientTlsOptions } from '../../identity/tls-options.ts'
@@ -16,6 +17,7 @@ import {
   OTHER_VERSION,
 } from './answer-checks.ts'
 import type { RegistryRecord } from './fleet-records.ts'
+import { KeptConnections } from './kept-connections.ts'
 
 const TIMEOUT_MS = 2_000
 
@@ -58,6 +60,7 @@ export interface Credentials {
 export class Peers {
   readonly #clock: Clock
   readonly #credentials: () => Credentials | undefined
+  readonly #kept = new KeptConnections()
 
   /** `credentials`: our certificate in force. */
   constructor(clock: Clock, credentials: () => Credentials | undefined) {
@@ -87,10 +90,36 @@ export class Peers {
     if (credentials === undefined) throw new Error('the registry has no certificate yet')
     const tls = clientTlsOptions(credentials.identity, credentials.verifier, { registry: true })
     const target = { url, ip: undefined }
-    const answer = await askRegistry(target, tls, path, undefined, this.#clock, timeoutMs, undefined, longest)
+    const until = this.#clock.now() + timeoutMs
+    const agent = this.#kept.agentFor(credentials.identity, credentials.verifier, tls)
+    const ask = (kept: Agent | false): Promise<RegistryAnswer> =>
+      askRegistry(
+        target,
+        kept === false ? tls : {},
+        path,
+        undefined,
+        this.#clock,
+        until - this.#clock.now(),
+        undefined,
+        longest,
+        kept,
+      )
+    // A kept connection may have ended while the question was on its way.
+    const answer = await ask(agent).catch((error: unknown) => {
+      if (!isReset(error) || this.#kept.isClosed || this.#clock.now() >= until) throw error
+      return ask(false)
+    })
     if (answer.status !== 200) throw new Error(`it answers with HTTP ${answer.status}`)
     const { id: other = id, registry = other } = answer.body
     if (registry !== id) throw new Error(`another registry answers at ${url}`)
     return answer.body
   }
+  close(): void {
+    this.#kept.close()
+  }
+}
+
+function isReset(error: unknown): boolean {
+  const { code } = ((error instanceof Error ? error.cause : undefined) as { code?: unknown } | undefined) ?? {}
+  return code === 'ECONNRESET' || code === 'EPIPE'
 }

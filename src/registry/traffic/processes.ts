@@ -131,6 +131,11 @@ export class Processes {
   readonly #endedOf = new Map<string, number>()
   #unnamed = 0
 
+  /** Of those that are expected now. */
+  get size(): number {
+    return this.#byName.size
+  }
+
   of(session: TrafficSession): ReportingProcess | undefined {
     return this.#bySession.get(session)
   }

@@ -53,6 +53,8 @@ interface Caller {
 }
 
 export class SeriesTable {
+  /** Times that a series was counted as `other`, or not even that. */
+  folded = 0
   readonly #isKnown: (service: string) => boolean
   readonly #entries: (Entry | undefined)[] = []
   readonly #free: number[] = []
@@ -75,11 +77,10 @@ export class SeriesTable {
   /** The number of a series; of one too many, that of `other`. `undefined`: not even that. */
   number(name: SeriesName, now: number): number | undefined {
     const { from, to } = name
-    return (
-      this.#number(name, now, false) ??
-      this.#number(otherOf(from, to), now, true) ??
-      this.#number(otherOf(from, OTHER), now, true)
-    )
+    const own = this.#number(name, now, false)
+    if (own !== undefined) return own
+    this.folded += 1
+    return this.#number(otherOf(from, to), now, true) ?? this.#number(otherOf(from, OTHER), now, true)
   }
 
   get(id: number): Series | undefined {

@@ -39,8 +39,12 @@ export class Traffic {
   readonly marks: Marks
   readonly table: SeriesTable
   readonly rings: Rings
+  /** Messages that came and were kept. */
+  taken = 0
   /** Messages that were refused, or of which a part could not be kept. */
   dropped = 0
+  /** Times that messages before one were lost on the way. */
+  missed = 0
   readonly #host: TrafficHost
   /** The clock's instant at which the clock of the rings is 0: a full minute of the wall clock. */
   readonly #origin: number
@@ -103,6 +107,8 @@ export class Traffic {
       this.#lost(process)
       return
     }
+    this.taken += 1
+    if (!admitted.follows && !process.hasLost) this.missed += 1
     process.wait(read, at, admitted.follows)
     this.#waiting.add(process)
   }
