@@ -1,6 +1,6 @@
 /**
- * One short request to the registry, bounded in time and in the length of its answer. Its connection
- * is its own, unless the caller keeps some.
+ * One short request to the registry, bounded in time and in the length of its answer. It has a
+ * connection for itself, unless the caller keeps some.
  */
 import https from 'node:https'
 import type { Clock } from '../../core/clock.ts'

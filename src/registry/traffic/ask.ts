@@ -4,6 +4,7 @@
  */
 import { ApiError } from '../api/error.ts'
 import { type PeerAnswer, readAnswers } from '../fleet/answer-checks.ts'
+import { GoneRegistries } from './gone-registries.ts'
 import { answerLocally, type LocalAnswer, type LocalQuestion } from './local-answer.ts'
 import { windowIn } from './peer-answers.ts'
 import { SLOT_MS } from './slots.ts'
@@ -19,7 +20,8 @@ const OTHERS_MS = 2_000
 export interface TrafficPeers {
   /** This registry's own. */
   readonly id: string
-  readonly hasPeers: () => boolean
+  /** Ids of the others. */
+  readonly others: () => readonly string[]
   /** Asks all others at once, each for a second at most. Never rejects. */
   readonly ask: (path: string) => Promise<readonly PeerAnswer[]>
 }
@@ -39,6 +41,7 @@ export class TrafficQuestions {
   readonly #peers: TrafficPeers
   readonly #remembered = new Map<string, Promise<Asked>>()
   readonly #queue: (() => void)[] = []
+  readonly #gone = new GoneRegistries()
   #atOnce = 0
 
   constructor(traffic: Traffic, peers: TrafficPeers) {
@@ -50,11 +53,16 @@ export class TrafficQuestions {
   async latest(): Promise<number> {
     await this.traffic.work()
     const { rings } = this.traffic
-    if (!this.#peers.hasPeers()) return rings.settledUntil
+    if (this.#peers.others().length === 0) return rings.settledUntil
     return Math.min(
       rings.settledUntil,
       Math.floor((this.traffic.now() - SLOT_MS - 1_000 - OTHERS_MS) / SLOT_MS) * SLOT_MS,
     )
+  }
+
+  /** Called every second: which other registries are there. */
+  look(): void {
+    this.#gone.look(this.#peers.others(), this.traffic.now())
   }
 
   /** `end`: on the clock of the rings. `isLocal`: this registry alone. */
@@ -91,7 +99,9 @@ export class TrafficQuestions {
     const [own, others] = await Promise.all([this.answer({ ...question, agoMs }), isLocal ? [] : this.#peers.ask(path)])
     const { answered, unreachable } = readAnswers(others, windowIn)
     const answers = [own, ...answered.map(({ registry, value }) => ({ ...value, registry }))]
-    return { answers, unreachable, end }
+    const gone = isLocal ? [] : this.#gone.within({ from: end - question.windowMs, to: end }, this.#peers.others())
+    const lost = gone.map((registry) => ({ registry, reason: 'it is gone, and what it heard with it' }))
+    return { answers, unreachable: [...unreachable, ...lost], end }
   }
 
   async #enter(): Promise<void> {

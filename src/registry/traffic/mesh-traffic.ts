@@ -39,10 +39,14 @@ export class MeshTraffic {
   constructor(parts: MeshTrafficParts) {
     const { fleet, id, state, clock, log } = parts
     this.#parts = parts
-    this.traffic = new Traffic({ ...parts, changed: () => this.streams.changed() })
+    this.traffic = new Traffic({
+      ...parts,
+      changed: () => this.streams.changed(),
+      ticked: () => this.#questions.look(),
+    })
     this.#questions = new TrafficQuestions(this.traffic, {
       id,
-      hasPeers: () => fleet.peers.length > 0,
+      others: () => fleet.peers.map((one) => one.id),
       ask: (path) => fleet.askPeers(path),
     })
     this.instanceEvents = new InstanceEvents(state, () => clock.wallNow())

@@ -86,7 +86,9 @@ export class RecordWriter {
     this.#bytes = larger
   }
 
-  #varint(value: number): void {
+  /** Sums of hostile counts are cut off, so that no record is longer than was reserved. */
+  #varint(count: number): void {
+    let value = Math.min(count, Number.MAX_SAFE_INTEGER)
     const bytes = this.#bytes
     let at = this.#at
     while (value >= 0x80) {

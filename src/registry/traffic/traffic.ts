@@ -32,6 +32,8 @@ export interface TrafficHost {
   failed(error: unknown): void
   /** A circuit, an ejection or a panic is another. */
   changed?(): void
+  /** Called every second. */
+  ticked?(): void
 }
 
 export class Traffic {
@@ -65,7 +67,7 @@ export class Traffic {
     this.#forgotAt = this.now()
     this.table = new SeriesTable(host.isKnown)
     this.rings = new Rings(this.now())
-    this.#tick()
+    this.#wait()
   }
 
   /** As the greeting of a session says it. */
@@ -152,8 +154,13 @@ export class Traffic {
     this.#timer = undefined
   }
 
-  #tick(): void {
+  #wait(): void {
     this.#timer = this.#host.clock.startBackgroundTimer(TICK_MS, () => this.#tick(), undefined)
+  }
+
+  #tick(): void {
+    this.#wait()
+    this.#host.ticked?.()
     if (this.#working === undefined) this.work().catch((error: unknown) => this.#host.failed(error))
   }
 

@@ -30,7 +30,7 @@ export class TrafficRig {
     lists: (service, id) => this.listed.has(`${service}/${id}`),
     failed: (error) => this.failures.push(error),
   })
-  readonly #questions = new TrafficQuestions(this.traffic, { id: 'r1', hasPeers: () => false, ask: async () => [] })
+  readonly #questions = new TrafficQuestions(this.traffic, { id: 'r1', others: () => [], ask: async () => [] })
   readonly #processes: Reporter[] = []
 
   /** `reports: false`: of an older version. */
