@@ -7,6 +7,7 @@ import type { Call } from '../core/call.ts'
 import type { Outcome } from '../core/outcome.ts'
 import type { Mirrored, MirrorTelemetry } from '../core/telemetry.ts'
 import type { LoggedCalls } from './access-log/access-log.ts'
+import { methodClass } from './call-metrics.ts'
 import { MIRRORS } from './metric-definitions.ts'
 import { type Counter, type Family, type Metrics, MOST_SERIES, OVERFLOW } from './metrics.ts'
 import type { Tracing } from './tracing.ts'
@@ -17,8 +18,8 @@ import type { TrafficCounts } from './traffic/traffic-counts.ts'
 class MirrorSeries {
   readonly labels: readonly string[]
   inFlight = 0
-  /** The same copies, counted for the registry. Made when it asks. */
-  tally: CallTally | undefined = undefined
+  /** The same copies, counted for the registry by called service, protocol and method. */
+  readonly tallies = new Map<string, CallTally>()
 
   constructor(labels: readonly string[]) {
     this.labels = labels
@@ -35,6 +36,7 @@ export class MirrorMetricsAndSpans implements MirrorTelemetry {
   /** By peer and route: documents bound them, and this their changes. */
   readonly #series = new Map<string, MirrorSeries>()
   readonly #overflow = new MirrorSeries([OVERFLOW, OVERFLOW, OVERFLOW])
+  readonly #other: CallTally
 
   constructor(
     metrics: Metrics,
@@ -45,6 +47,7 @@ export class MirrorMetricsAndSpans implements MirrorTelemetry {
   ) {
     this.#service = service
     this.#traffic = traffic
+    this.#other = new CallTally(traffic, undefined)
     this.#tracing = tracing
     this.#accessLog = accessLog
     this.#sent = metrics.counter(MIRRORS.sent)
@@ -73,10 +76,18 @@ export class MirrorMetricsAndSpans implements MirrorTelemetry {
     this.#dropped.series(...this.#seriesOf(mirrored).labels, reason).value += 1
   }
 
-  #count(series: MirrorSeries, { peer, route }: Mirrored, mirror: Attempt, of: Call): void {
-    const names = series === this.#overflow ? undefined : { to: peer, protocol: of.kind.protocol, route }
-    series.tally ??= new CallTally(this.#traffic, names)
-    series.tally.mirrored(mirror.endpoint)
+  #count(series: MirrorSeries, { route }: Mirrored, mirror: Attempt, of: Call): void {
+    const { service, protocol } = of.kind
+    const method = methodClass(of)
+    const key = `${service}\n${protocol}\n${method}`
+    let tally = series === this.#overflow ? this.#other : series.tallies.get(key)
+    if (tally === undefined) {
+      // As its call: where the endpoint is of another service, the route has led there.
+      const names = { to: service, protocol, method, route }
+      tally = series.tallies.size < MOST_SERIES ? new CallTally(this.#traffic, names) : this.#other
+      if (tally !== this.#other) series.tallies.set(key, tally)
+    }
+    tally.mirrored(mirror.endpoint)
   }
 
   #seriesOf({ peer, route }: Mirrored): MirrorSeries {

@@ -1,6 +1,7 @@
 /** The calls of one series since they were last reported. */
 import type { Endpoint } from '../../core/endpoint.ts'
-import type { Outcome } from '../../core/outcome.ts'
+import type { ErrorCode } from '../../core/errors.ts'
+import type { Outcome, Verdict } from '../../core/outcome.ts'
 import { LatencyDigest } from './latency-digest.ts'
 import { type OUTSIDE, TRAFFIC_LIMITS, type TrafficSeries, UNPRINTABLE } from './traffic-message.ts'
 
@@ -28,8 +29,8 @@ export class TrafficCell {
   retries = 0
   hedges = 0
   mirrored = 0
-  /** Calls in flight, set when it is reported. */
-  inFlight = 0
+  /** Calls in flight, set when it is reported; `undefined`: their number has not changed. */
+  inFlight: number | undefined
   #tls: boolean | undefined
   #codes: Map<string, number> | undefined
   #ms: LatencyDigest | undefined
@@ -43,10 +44,16 @@ export class TrafficCell {
     this.calls += 1
     if (endpoint !== undefined) this.#tls = endpoint.tls && this.#tls !== false
     if (verdict !== 'success') this.#fail(code ?? verdict)
-    // What was refused or given up says nothing of how long the service takes.
-    if (ms === undefined || verdict === 'refused' || verdict === 'cancelled') return
+    if (ms === undefined || !this.#isLatency(endpoint, verdict, code)) return
     this.#ms ??= new LatencyDigest()
     this.#ms.record(ms)
+  }
+
+  /** What was refused or given up, or was answered in this process, was not the service's work. */
+  #isLatency(endpoint: Endpoint | undefined, verdict: Verdict, code: ErrorCode | undefined): boolean {
+    if (endpoint === undefined && this.names.side === undefined) return false
+    // A deadline that was too short to blame the service is time that it took, all the same.
+    return verdict !== 'refused' && (verdict !== 'cancelled' || code === 'deadline-exceeded')
   }
 
   #fail(code: string): void {
@@ -67,7 +74,7 @@ export class TrafficCell {
     if (this.retries > 0) series.retries = this.retries
     if (this.hedges > 0) series.hedges = this.hedges
     if (this.mirrored > 0) series.mirrored = this.mirrored
-    if (this.inFlight > 0) series.inFlight = this.inFlight
+    if (this.inFlight !== undefined) series.inFlight = this.inFlight
     if (this.#ms !== undefined) series.ms = this.#ms.encode()
     return series
   }

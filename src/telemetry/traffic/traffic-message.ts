@@ -28,7 +28,7 @@ export const OTHER = 'other'
 export const OUTSIDE = 'outside'
 
 /**
- * The calls of one kind, since the last message. Absent numbers are 0, absent texts empty. Only the
+ * The calls of one kind, since the last message. Absent counts are 0, absent texts empty. Only the
  * series of {@link OTHER} has no protocol.
  */
 export interface TrafficSeries {
@@ -63,7 +63,7 @@ export interface TrafficSeries {
   readonly mirrored?: number
   /**
    * Calls that have not ended, now. Only series without version and zone have it, because a call
-   * in flight has neither. A series that a message does not name has not changed.
+   * in flight has neither. Absent: the number has not changed; 0: the last one has ended.
    */
   readonly inFlight?: number
   /** A `LatencyDigest` of the calls that succeeded or failed at an endpoint, without streams. */

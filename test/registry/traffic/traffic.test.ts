@@ -1,5 +1,7 @@
 /** A registry and the reports of processes: sums that are whole, and gaps that are no zeros. */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { CallTally } from '../../../src/telemetry/traffic/call-tally.ts'
+import { TrafficCounts } from '../../../src/telemetry/traffic/traffic-counts.ts'
 import { LEASE_MS, latencies, TrafficRig } from './rig.ts'
 
 let rig: TrafficRig
@@ -379,4 +381,21 @@ test('calls in flight are those that processes said last, and end with them', as
   a.calls('inventory', 1, { inFlight: 0 })
   await rig.pass(12_000)
   expect(await rig.edge('checkout', 'inventory', 60_000)).toMatchObject({ inFlight: 0 })
+})
+
+test('the last call in flight of a process ends at the registry, too', async () => {
+  const process = rig.process('checkout')
+  const counts = new TrafficCounts()
+  counts.start(() => {})
+  const gauge = { inFlight: 2 }
+  const tally = new CallTally(counts, { to: 'inventory', protocol: 'http', method: 'GET' }, gauge)
+  tally.touch()
+  process.send(counts.take().series)
+  await rig.pass(12_000)
+  expect(await rig.edge('checkout', 'inventory', 60_000)).toMatchObject({ inFlight: 2 })
+  gauge.inFlight = 0
+  tally.touch()
+  process.send(counts.take().series)
+  await rig.pass(12_000)
+  expect((await rig.edge('checkout', 'inventory', 60_000))?.inFlight ?? 0).toBe(0)
 })

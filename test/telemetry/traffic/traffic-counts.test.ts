@@ -135,6 +135,24 @@ describe('the traffic of a client', () => {
     expect(timed.quantile(1)! / 500).toBeCloseTo(1, 0)
   })
 
+  it('times no answer of this process: it would make a service look fast', () => {
+    const { start, end, take } = asked()
+    end(start(GET, { routed: { name: 'fixed' } }))
+    end(start(GET, { routed: { name: 'fixed' } }), outcome('failure', 'server-error', undefined, 500))
+    expect(take().series[0]).not.toHaveProperty('ms')
+  })
+
+  it('times calls that ran out of time at an endpoint, however short the time was', () => {
+    const { clock, start, attempt, end, take } = asked()
+    const call = start()
+    attempt(call, endpoint())
+    clock.advance(50)
+    end(call, outcome('cancelled', 'deadline-exceeded'))
+    const [series] = take().series
+    expect(series).toMatchObject({ calls: 1, codes: { 'deadline-exceeded': 1 } })
+    expect(LatencyDigest.decode(series!.ms!).quantile(1)! / 50).toBeCloseTo(1, 0)
+  })
+
   it('tells connections without mutual authentication, also among others', () => {
     const { call, take } = asked()
     call(endpoint())
@@ -179,9 +197,11 @@ describe('the traffic of a client', () => {
     mirror.endpoint = endpoint({ version: 'next' }, 'shadow')
     telemetry.mirrors!.mirrorStarted({ peer: 'shadow', route: 'items' }, mirror, of)
     telemetry.mirrors!.mirrorEnded({ peer: 'shadow', route: 'items' }, mirror, SUCCESS)
+    // With the names of its call, so that the route has both.
     expect(take().series).toContainEqual({
+      ...EDGE,
       to: 'shadow',
-      protocol: 'http',
+      via: 'inventory',
       route: 'items',
       version: 'next',
       mirrored: 1,
@@ -205,7 +225,7 @@ describe('the traffic of a client', () => {
     end(calls[1]!)
     const last = take().series
     expect(last).toHaveLength(2)
-    expect(last[1]).toEqual(EDGE)
+    expect(last[1]).toEqual({ ...EDGE, inFlight: 0 })
     counts.startAnew()
     expect(take().series).toEqual([])
   })
@@ -216,7 +236,10 @@ describe('the traffic of a client', () => {
     expect(take().series).toEqual([{ ...EDGE, inFlight: 1 }])
     Object.assign(call, { kind: { ...GET }, routed: { name: 'items' } })
     telemetry.callRouted!(call)
-    expect(take().series).toEqual([EDGE, { ...EDGE, route: 'items', inFlight: 1 }])
+    expect(take().series).toEqual([
+      { ...EDGE, inFlight: 0 },
+      { ...EDGE, route: 'items', inFlight: 1 },
+    ])
   })
 
   it('counts all beyond 500 series as other, without losing a call', () => {
@@ -241,7 +264,7 @@ describe('the traffic of a client', () => {
     for (let i = 0; i < 600; i++) call(endpoint({ version: `v${i}` }))
     end(late, outcome('failure', 'connection-lost'))
     take()
-    expect(take().series).toEqual([{ to: 'late', protocol: 'http', method: 'GET' }])
+    expect(take().series).toEqual([{ to: 'late', protocol: 'http', method: 'GET', inFlight: 0 }])
   })
 
   it('has at most 32 codes a series', () => {
