@@ -47,6 +47,11 @@ export class ProcessHistory {
     this.until = Math.max(at, this.since)
   }
 
+  /** It had not ended. */
+  goOn(): void {
+    this.until = undefined
+  }
+
   /** The holes within `span`; `assumesUntil`: what is open up to there counts as heard. */
   holesIn(span: Span, assumedUntil: number): Span[] {
     const end = Math.min(span.to, this.until ?? Number.POSITIVE_INFINITY)

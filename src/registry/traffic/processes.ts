@@ -5,6 +5,7 @@
  *
  * - reporting → departed: its session broke;  departed → reporting: it is back
  * - reporting | departed → ended: it left, or is given up
+ * - ended → reporting: one that was given up is back; it was alive all the time
  */
 import type { TrafficMessage } from '../../telemetry/traffic/traffic-message.ts'
 import { ProcessHistory } from './process-history.ts'
@@ -129,6 +130,8 @@ export class Processes {
   /** Oldest end first. */
   readonly #ended = new Set<ReportingProcess>()
   readonly #endedOf = new Map<string, number>()
+  /** Those of them that said nothing before, by name. */
+  readonly #givenUp = new Map<string, ReportingProcess>()
   #unnamed = 0
 
   /** Of those that are expected now. */
@@ -153,7 +156,7 @@ export class Processes {
 
   begin(session: TrafficSession, reports: boolean, now: number): ReportingProcess {
     const name = session.process ?? `${session.who.service} #${++this.#unnamed}`
-    const known = this.#byName.get(name)
+    const known = this.#byName.get(name) ?? this.#revived(name, session)
     if (known === undefined) {
       const process = new ReportingProcess(name, session, reports, now)
       this.#byName.set(name, process)
@@ -176,6 +179,12 @@ export class Processes {
     process.instances = [...session.instances]
     if (isOver) this.end(process, process.hasLost ? now : process.saidAllAt)
     else process.departedAt = now
+  }
+
+  /** Its lease is over, and it did not say that it leaves. */
+  giveUp(process: ReportingProcess, now: number): void {
+    this.#givenUp.set(process.name, process)
+    this.end(process, now)
   }
 
   /** It is expected no more. */
@@ -201,6 +210,16 @@ export class Processes {
     }
   }
 
+  /** One that hung or had no network for longer than its lease. What it reports late is its own. */
+  #revived(name: string, { who }: TrafficSession): ReportingProcess | undefined {
+    const process = this.#givenUp.get(name)
+    if (process === undefined || process.service !== who.service) return undefined
+    this.#forget(process)
+    process.history.goOn()
+    this.#byName.set(name, process)
+    return process
+  }
+
   #oldest(is: (process: ReportingProcess) => boolean): ReportingProcess | undefined {
     for (const process of this.#ended) if (is(process)) return process
     return undefined
@@ -209,6 +228,7 @@ export class Processes {
   #forget(process: ReportingProcess | undefined): void {
     if (process === undefined) return
     this.#ended.delete(process)
+    if (this.#givenUp.get(process.name) === process) this.#givenUp.delete(process.name)
     const left = this.#endedOf.get(process.service)! - 1
     if (left === 0) this.#endedOf.delete(process.service)
     else this.#endedOf.set(process.service, left)

@@ -177,7 +177,7 @@ export class Traffic {
     for (const process of this.processes.expected()) {
       this.#heard(process)
       if (process.departedAt !== undefined && this.#isGone(process)) {
-        this.processes.end(process, now)
+        this.processes.giveUp(process, now)
         this.marks.end(process.name)
       }
     }

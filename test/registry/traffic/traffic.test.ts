@@ -225,6 +225,42 @@ describe('when calls happened', () => {
     expect(points.every(({ gap }) => gap === 0)).toBe(true)
   })
 
+  test('a process that hung for longer than its lease was there, and its late report closes the gap', async () => {
+    const process = rig.process('checkout')
+    for (let i = 0; i < 12; i++) {
+      await rig.pass(5_000)
+      process.calls('inventory', 50)
+    }
+    process.leave(false)
+    await rig.pass(LEASE_MS + 10_000)
+    const hung = await rig.graph(20_000)
+    expect(hung.edges.every(({ gap }) => gap! > 0.5)).toBe(true)
+    const back = rig.process('checkout')
+    back.calls('inventory', 250, {}, LEASE_MS + 10_000)
+    for (let i = 0; i < 3; i++) {
+      await rig.pass(5_000)
+      back.calls('inventory', 50)
+    }
+    await rig.pass(12_000)
+    const { points } = await rig.series('checkout', 'inventory', 60_000, 5_000)
+    expect(points.every(({ gap }) => gap === 0)).toBe(true)
+    for (const { perSecond } of points.slice(0, -3)) expect(perSecond).toBeCloseTo(10, 0)
+    expect((await rig.graph(60_000)).coverage.processes).toBe(1)
+  })
+
+  test('a process that hung for minutes has a gap up to what it kept', async () => {
+    const process = rig.process('checkout')
+    await rig.pass(5_000)
+    process.calls('inventory', 50)
+    process.leave(false)
+    await rig.pass(180_000)
+    rig.process('checkout').calls('inventory', 600, {}, 60_000)
+    await rig.pass(12_000)
+    const { points } = await rig.series('checkout', 'inventory', 180_000, 5_000)
+    expect(points.filter(({ calls }) => calls === null).length).toBeGreaterThan(18)
+    expect(points.slice(-11, -3).every(({ gap, calls }) => gap === 0 && calls! > 40)).toBe(true)
+  })
+
   test('the parts of a large report cover the same time', async () => {
     const process = rig.process('checkout')
     const part = (first: number): object[] =>
