@@ -37,6 +37,11 @@ export function dateTime(at: number): string {
   return `${DAY.format(at)} ${CLOCK.format(at)}`
 }
 
+/** `1 process`, `2 processes`. */
+export function counted(value: number, one: string, many = `${one}s`): string {
+  return `${value} ${value === 1 ? one : many}`
+}
+
 /** `3 d`, `2 h`, `5 min`, `12 s`. */
 export function span(ms: number): string {
   const seconds = Math.round(Math.abs(ms) / 1_000)

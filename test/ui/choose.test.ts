@@ -1,7 +1,8 @@
 /** Which services of a mesh are drawn, up to 500 of them, and where. */
 import { describe, expect, it } from 'vitest'
 import type { Graph, GraphEdge, GraphNode } from '../../src/registry/traffic/graph.ts'
-import { choose, MOST_DRAWN } from '../../src/ui/graph/choose.ts'
+import { choose, drawnOf, MOST_DRAWN, MOST_LINES } from '../../src/ui/graph/choose.ts'
+import { framework, MOST_LAID } from '../../src/ui/graph/framework.ts'
 import { edgeKey, layoutOf, NODE } from '../../src/ui/graph/layout.ts'
 
 const NODE_OF = {
@@ -23,6 +24,13 @@ function graph(services: readonly string[], edges: readonly GraphEdge[], more: P
   return { at: 0, windowMs: 60_000, coverage, nodes, edges }
 }
 
+/** Each of 60 services calls each other one, and itself. */
+const CROWD = Array.from({ length: 60 }, (_, i) => `crowd-${i}`)
+const CROWDED = graph(
+  CROWD,
+  CROWD.flatMap((from, i) => CROWD.map((to, j) => edge(from, to, { perSecond: i * 100 + j }))),
+)
+
 /** Each service calls three others further on. */
 const MANY = Array.from({ length: 500 }, (_, i) => `service-${i}`)
 const CALLS = MANY.flatMap((from, i) =>
@@ -37,7 +45,7 @@ function namesOf({ nodes }: { readonly nodes: readonly GraphNode[] }): string[] 
 describe('what is drawn', () => {
   it('is a small mesh, whole', () => {
     const small = graph(['a', 'b', 'c'], [edge('a', 'b')])
-    expect(choose(small, '', '')).toEqual({ nodes: small.nodes, edges: small.edges, left: 0 })
+    expect(choose(small, '', '')).toEqual({ nodes: small.nodes, edges: small.edges, left: 0, leftEdges: 0 })
   })
 
   it('is what a filter names, with its callers and what it calls', () => {
@@ -76,7 +84,61 @@ describe('what is drawn of many', () => {
   })
 })
 
+describe('the lines of a crowd', () => {
+  const open = edge('crowd-0', 'crowd-1', { perSecond: 0, circuit: 'open' })
+  const crowd = graph(CROWD, [...CROWDED.edges.filter(({ from, to }) => from !== open.from || to !== open.to), open])
+
+  it('are those in trouble, then the busiest, and it says how many are left', () => {
+    const { edges, left, leftEdges } = choose(crowd, '', '')
+    expect([edges.length, left, leftEdges]).toEqual([MOST_LINES, 0, 3_600 - MOST_LINES])
+    expect(edges).toContain(open)
+    expect(edges.some(({ from, to }) => from === 'crowd-59' && to === 'crowd-59')).toBe(true)
+    expect(edges.some(({ from, to }) => from === 'crowd-1' && to === 'crowd-1')).toBe(false)
+  })
+
+  it('stay while their rates waver', () => {
+    const wavering = graph(
+      CROWD,
+      crowd.edges.map((one, i) => ({ ...one, perSecond: one.perSecond! * (i % 2 === 0 ? 0.9 : 1.1) })),
+    )
+    const chosen = choose(crowd, '', '')
+    expect(drawnOf(choose(wavering, '', ''))).not.toEqual(drawnOf(chosen))
+    expect(drawnOf(choose(wavering, '', '', drawnOf(chosen)))).toEqual(drawnOf(chosen))
+  })
+})
+
+describe('the edges that place services', () => {
+  it('are all of a few', () => {
+    const few = CROWDED.edges.slice(0, MOST_LAID)
+    expect(framework(few)).toEqual(few)
+  })
+
+  it('are bounded of many, and hold together what the edges hold together', () => {
+    const laid = framework(CROWDED.edges.filter(({ from, to }) => from !== to))
+    expect(laid.length).toBe(MOST_LAID)
+    expect(new Set(laid).size).toBe(MOST_LAID)
+    const reached = new Set(['crowd-0'])
+    for (const service of reached) {
+      for (const { from, to } of laid) {
+        if (from === service) reached.add(to)
+        if (to === service) reached.add(from)
+      }
+    }
+    expect([...reached].sort()).toEqual([...CROWD].sort())
+  })
+})
+
 describe('the layout', () => {
+  it('has a course for each line of a crowd: those that do not place services are straight', () => {
+    const { edges } = choose(CROWDED, '', '')
+    const { nodes, edges: courses } = layoutOf(CROWD, edges)
+    expect([nodes.size, courses.size]).toEqual([60, MOST_LINES])
+    const ends = edges.map(({ from, to }) => courses.get(edgeKey(from, to))!.points)
+    expect(ends.every((points) => points.length >= 2)).toBe(true)
+    expect(ends.filter((points) => points.length === 2).length).toBeGreaterThan(MOST_LINES - 2 * MOST_LAID)
+    expect(ends.flat().every(({ x, y }) => Number.isFinite(x) && Number.isFinite(y))).toBe(true)
+  })
+
   it('has a place for each service, apart from the others, and a course for each call', () => {
     const { nodes, edges } = choose(LARGE, '', '')
     const layout = layoutOf(namesOf({ nodes }), edges)

@@ -1,7 +1,7 @@
 /** Figures, findings and differences as the page shows them. */
 import { describe, expect, it } from 'vitest'
 import { changesBetween } from '../../src/ui/document/diff.ts'
-import { latency, percent, rate, shares, span, UNKNOWN, until } from '../../src/ui/format.ts'
+import { counted, latency, percent, rate, shares, span, UNKNOWN, until } from '../../src/ui/format.ts'
 
 describe('a figure', () => {
   it('that is not known is a dash, and never 0', () => {
@@ -41,4 +41,9 @@ describe('the difference of two documents', () => {
     ])
     expect(changesBetween({ a: { b: 1 } }, { a: { b: 1 } })).toEqual([])
   })
+})
+
+it('what is counted is singular for one only', () => {
+  expect([0, 1, 2].map((n) => counted(n, 'process', 'processes'))).toEqual(['0 processes', '1 process', '2 processes'])
+  expect(counted(1, 'endpoint') + counted(3, 'endpoint')).toBe('1 endpoint3 endpoints')
 })

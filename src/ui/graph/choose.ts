@@ -1,24 +1,28 @@
 /** Which part of a large mesh is drawn: what a filter names, or the neighbours of a service. */
 import type { Graph, GraphEdge, GraphNode } from '../../registry/traffic/graph.ts'
+import { edgeKey } from './layout.ts'
 import { findingsOfEdge, findingsOfNode, worst } from './severity.ts'
 
-/** More than these are no picture any more, and take the layout too long. */
+/** More than these are no picture any more, and take the browser too long. */
 export const MOST_DRAWN = 80
+export const MOST_LINES = 400
 
 export interface Chosen {
   readonly nodes: readonly GraphNode[]
   readonly edges: readonly GraphEdge[]
   /** Services that match and are not drawn. */
   readonly left: number
+  /** Edges between drawn services that are not drawn. */
+  readonly leftEdges: number
 }
 
-/** By this a service that is drawn is worth more, so that it stays while rates waver. */
+/** By this what is drawn is worth more, so that it stays while rates waver. */
 const STAYS = 2
 const NONE: ReadonlySet<string> = new Set()
 
 /**
- * `focus`: only this service and those that it calls or that call it. `before`: those that are
- * drawn, which make room for others only if these are worth much more.
+ * `focus`: only this service and those that it calls or that call it. `before`: what {@link drawnOf}
+ * says is drawn, which makes room for others only if these are worth much more.
  */
 export function choose(graph: Graph, filter: string, focus: string, before = NONE): Chosen {
   const wanted = filter.trim().toLowerCase()
@@ -28,11 +32,14 @@ export function choose(graph: Graph, filter: string, focus: string, before = NON
     wanted === '' ? matching : withNeighbours(graph, matching, (service) => service.toLowerCase().includes(wanted))
   const drawn = named.length > MOST_DRAWN ? mostWorth(graph, named, focus, before) : named
   const names = new Set(drawn.map(({ service }) => service))
-  return {
-    nodes: drawn,
-    edges: graph.edges.filter(({ from, to }) => names.has(from) && names.has(to)),
-    left: named.length - drawn.length,
-  }
+  const between = graph.edges.filter(({ from, to }) => names.has(from) && names.has(to))
+  const edges = between.length > MOST_LINES ? mostWorthEdges(between, before) : between
+  return { nodes: drawn, edges, left: named.length - drawn.length, leftEdges: between.length - edges.length }
+}
+
+/** Names of services, and keys of edges. */
+export function drawnOf({ nodes, edges }: Chosen): ReadonlySet<string> {
+  return new Set([...nodes.map(({ service }) => service), ...edges.map(({ from, to }) => edgeKey(from, to))])
 }
 
 function neighbours({ edges }: Graph, focus: string): Set<string> | undefined {
@@ -65,15 +72,27 @@ function mostWorth(
     nodes.map((node) => [node.service, trouble(worst(findingsOfNode(node, graph.at)))]),
   )
   for (const edge of graph.edges) {
-    const more = (edge.perSecond ?? 0) + trouble(worst(findingsOfEdge(edge)))
+    const more = worthOf(edge)
     worth.set(edge.from, (worth.get(edge.from) ?? 0) + more)
     worth.set(edge.to, (worth.get(edge.to) ?? 0) + more)
   }
-  for (const service of before) worth.set(service, (worth.get(service) ?? 0) * STAYS)
+  for (const [service, value] of worth) if (before.has(service)) worth.set(service, value * STAYS)
   worth.set(focus, Number.POSITIVE_INFINITY)
   const sorted = [...nodes].sort((a, b) => worth.get(b.service)! - worth.get(a.service)!)
   const kept = new Set(sorted.slice(0, MOST_DRAWN))
   return nodes.filter((node) => kept.has(node))
+}
+
+function mostWorthEdges(edges: readonly GraphEdge[], before: ReadonlySet<string>): readonly GraphEdge[] {
+  const worth = new Map(
+    edges.map((edge) => [edge, worthOf(edge) * (before.has(edgeKey(edge.from, edge.to)) ? STAYS : 1)]),
+  )
+  const kept = new Set([...edges].sort((a, b) => worth.get(b)! - worth.get(a)!).slice(0, MOST_LINES))
+  return edges.filter((edge) => kept.has(edge))
+}
+
+function worthOf(edge: GraphEdge): number {
+  return (edge.perSecond ?? 0) + trouble(worst(findingsOfEdge(edge)))
 }
 
 function trouble(severity: ReturnType<typeof worst>): number {

@@ -1,5 +1,6 @@
 /** Says how much of the mesh was heard: what is missing in all figures beside it. */
 import type { Graph } from '../../registry/traffic/graph.ts'
+import { counted } from '../format.ts'
 
 /** One of the figures of a list. */
 export function Coverage({ graph: { coverage, at, windowMs } }: { graph: Graph }) {
@@ -18,7 +19,7 @@ export function Coverage({ graph: { coverage, at, windowMs } }: { graph: Graph }
 export function CoverageNote({ graph: { coverage } }: { graph: Graph }) {
   const { silent, notReporting, unreachable } = coverage
   const notes = [
-    notReporting > 0 && `${notReporting} do not report.`,
+    notReporting > 0 && `${counted(notReporting, 'does', 'do')} not report.`,
     unreachable.length > 0 && `No answer of ${unreachable.map(({ registry }) => registry).join(', ')}.`,
     silent.length > 0 && `Not wholly heard: ${silent.join(', ')}.`,
   ].filter((note) => note !== false)

@@ -1,8 +1,9 @@
 /** The graph of the mesh, as a picture and as a table. */
 import { useMemo, useRef } from 'preact/hooks'
 import type { Graph } from '../../registry/traffic/graph.ts'
+import { counted } from '../format.ts'
 import { drift, go, type Place } from '../place.ts'
-import { choose } from './choose.ts'
+import { type Chosen, choose, drawnOf } from './choose.ts'
 import { CoverageNote } from './coverage-note.tsx'
 import { Drawing } from './drawing.tsx'
 import { EdgeTable } from './edge-table.tsx'
@@ -17,7 +18,7 @@ export function GraphView({ place, graph }: { place: Place; graph: Graph | undef
     () => (graph === undefined ? undefined : choose(graph, filter, service, drawn.current)),
     [graph, filter, service],
   )
-  drawn.current = new Set(chosen?.nodes.map((node) => node.service))
+  if (chosen !== undefined) drawn.current = drawnOf(chosen)
   return (
     <>
       <div class="bar">
@@ -50,15 +51,24 @@ export function GraphView({ place, graph }: { place: Place; graph: Graph | undef
         <>
           <Summary graph={graph} place={place} />
           <CoverageNote graph={graph} />
-          {chosen.left > 0 && (
-            <p class="hint">
-              The {chosen.nodes.length} services with trouble or the most calls; {chosen.left} more match.
-            </p>
-          )}
+          <LeftOut chosen={chosen} />
           <Drawing chosen={chosen} place={place} at={graph.at} />
-          <EdgeTable edges={chosen.left > 0 ? graph.edges : chosen.edges} place={place} title="Calls" />
+          <EdgeTable
+            edges={chosen.left + chosen.leftEdges > 0 ? graph.edges : chosen.edges}
+            place={place}
+            title="Calls"
+          />
         </>
       )}
     </>
   )
+}
+
+function LeftOut({ chosen: { nodes, edges, left, leftEdges } }: { chosen: Chosen }) {
+  const notes = [
+    left > 0 &&
+      `The ${nodes.length} services with trouble or the most calls; ${counted(left, 'more matches', 'more match')}.`,
+    leftEdges > 0 && `The ${edges.length} lines with trouble or the most calls; ${leftEdges} more in the table.`,
+  ].filter((note) => note !== false)
+  return notes.length === 0 ? null : <p class="hint">{notes.join(' ')}</p>
 }

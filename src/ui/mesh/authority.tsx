@@ -1,6 +1,6 @@
 /** The authority: who signs, how far a rotation is, and which processes it waits for. */
 import type { AuthorityStatus, StageInfo } from '../../registry/ca/authority-status.ts'
-import { dateTime, span, until } from '../format.ts'
+import { counted, dateTime, span, until } from '../format.ts'
 import { useAnswer } from '../use-answer.ts'
 
 const EVERY_MS = 5_000
@@ -31,7 +31,8 @@ export function Authority() {
       {registries.map(({ id, processes, behind, names, lacks }) => (
         <p key={id}>
           <label>
-            {id}: {processes - behind} of {processes} processes trust what is published{' '}
+            {id}: {processes - behind} of {counted(processes, 'process', 'processes')}{' '}
+            {processes === 1 ? 'trusts' : 'trust'} what is published{' '}
             <progress max={Math.max(1, processes)} value={processes === 0 ? 1 : processes - behind} />
           </label>
           {names.length > 0 && <span class="hint"> waits for {names.join(', ')}</span>}

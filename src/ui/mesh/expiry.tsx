@@ -1,7 +1,7 @@
 /** When the certificates of processes end. */
 import type { CertificatesAnswer } from '../../registry/api/traffic-certificates.ts'
 import type { CertificateStep } from '../../registry/traffic/certificates.ts'
-import { span, until } from '../format.ts'
+import { counted, span, until } from '../format.ts'
 import { useAnswer } from '../use-answer.ts'
 
 const EVERY_MS = 10_000
@@ -17,7 +17,7 @@ export function Expiry() {
     <>
       <div class="table narrow">
         <table>
-          <caption>Certificates of {processes} processes, by the time until they end</caption>
+          <caption>Certificates of {counted(processes, 'process', 'processes')}, by the time until the end</caption>
           <thead>
             <tr>
               <th scope="col">Ends</th>

@@ -2,7 +2,7 @@
 import { useState } from 'preact/hooks'
 import type { Explanation } from '../../discovery/explanation.ts'
 import { change } from '../api.ts'
-import { percent } from '../format.ts'
+import { counted, percent } from '../format.ts'
 
 interface ExplainProps {
   readonly service: string
@@ -79,7 +79,8 @@ function Answer({ answer }: { answer: Explanation }) {
               {intention.from === 'default' ? 'no document' : `document of the ${intention.from}`})
             </span>
             {service}
-            {subset !== null && ` subset ${subset}`}, {percent(share)} of the calls, {endpoints.length} endpoints
+            {subset !== null && ` subset ${subset}`}, {percent(share)} of the calls,{' '}
+            {counted(endpoints.length, 'endpoint')}
             {!intention.allowed && intention.rule === 'default' && (
               <span class="hint"> No rule lets {from ?? 'this caller'} do that.</span>
             )}
