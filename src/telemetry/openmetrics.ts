@@ -3,6 +3,7 @@
  * (https://github.com/prometheus/OpenMetrics/blob/main/specification/OpenMetrics.md).
  */
 
+import { qualityValues } from '../net/quality-values.ts'
 import type { MetricDefinition } from './define-metric.ts'
 import type { Exemplar } from './exemplars.ts'
 import { BOUNDARIES_MS } from './histogram.ts'
@@ -53,14 +54,7 @@ function float(value: number): string {
  * a preference it gets the older text.
  */
 export function prefersOpenMetrics(accept: string | undefined): boolean {
-  let openMetrics = 0
-  let text = 0
-  for (const range of accept?.split(',', 32) ?? []) {
-    const [type = '', ...parameters] = range.split(';').map((part) => part.trim().toLowerCase())
-    const q = parameters.find((parameter) => parameter.startsWith('q='))
-    const weight = q === undefined ? 1 : Number(q.slice(2)) || 0
-    if (type === 'application/openmetrics-text') openMetrics = Math.max(openMetrics, weight)
-    if (type === 'text/plain') text = Math.max(text, weight)
-  }
-  return openMetrics > 0 && openMetrics >= text
+  const weights = qualityValues(accept)
+  const openMetrics = weights.get('application/openmetrics-text') ?? 0
+  return openMetrics > 0 && openMetrics >= (weights.get('text/plain') ?? 0)
 }

@@ -2,6 +2,7 @@
  * The page of the mesh at `/ui/`: its files, logging in and out, and who asks its part of the API.
  * An operator's token comes here once, in the body of a request, and goes nowhere.
  */
+import { acceptsGzip } from '../../net/quality-values.ts'
 import { fields, text } from '../../options/fields.ts'
 import { type AccessOptions, type Caller, callerOf, checkHost, type Peer } from '../access/access.ts'
 import { LOGIN_ACTION } from '../access/audit.ts'
@@ -23,6 +24,7 @@ const POLICY = [
   "style-src 'self'",
   "img-src 'self'",
   "connect-src 'self'",
+  "worker-src 'none'",
   "base-uri 'none'",
   "form-action 'none'",
   "frame-ancestors 'none'",
@@ -108,7 +110,7 @@ export class Page {
       const hint = pathname === '/ui/' ? 'the page was not built: npm run build:ui' : 'there is no such file'
       throw new ApiError('not-found', hint)
     }
-    const isGzip = /\bgzip\b/.test(request.headers['accept-encoding']?.toString() ?? '')
+    const isGzip = acceptsGzip(request.headers['accept-encoding']?.toString())
     sendBytes(response, 200, file.contentType, isGzip ? file.gzipped : file.bytes, {
       ...HEADERS,
       vary: 'accept-encoding',

@@ -120,6 +120,7 @@ describe.each(['over TLS', 'in plain text'])('%s', (listener) => {
       'style-src': "'self'",
       'img-src': "'self'",
       'connect-src': "'self'",
+      'worker-src': "'none'",
       'base-uri': "'none'",
       'form-action': "'none'",
       'frame-ancestors': "'none'",
