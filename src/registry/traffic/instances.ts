@@ -1,5 +1,5 @@
 /** The instances of a service, each with its process: its last report, and how current it is. */
-import { addressKey } from '../../core/endpoint.ts'
+import { addressKey, labelOf } from '../../core/endpoint.ts'
 import { addDigest, DIGEST_STEPS, quantileOf } from '../../telemetry/traffic/latency-digest.ts'
 import { holderOf } from '../records.ts'
 import type { ServiceEntry } from '../service-entry.ts'
@@ -146,7 +146,7 @@ export function instancesOf(entry: ServiceEntry, reports: readonly ProcessReport
     const served = servedOf(id)
     return {
       id,
-      address: addressKey(record.instance),
+      address: labelOf(record.instance),
       version: version ?? null,
       zone: zone ?? null,
       state,

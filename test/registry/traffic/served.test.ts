@@ -30,7 +30,7 @@ function setUp(...ids: readonly string[]) {
       reportsOf(rig.traffic, 'r1', SERVICE, entry, () => undefined),
     )
   const served = (id: string) => all().find((one) => one.id === id)!.served
-  return { rig, process, report, served }
+  return { rig, process, report, served, all }
 }
 
 test('has rate, share, success and percentiles of the last minute', async () => {
@@ -117,4 +117,10 @@ test('of many instances and large digests, a shorter time is kept in bounded mem
   }
   await rig.pass(1_000)
   expect(served('a')!.perSecond).toBe(22)
+})
+
+test('each has its address as taps and events name an endpoint', () => {
+  const { all } = setUp('a')
+  const { address, port } = instance(SERVICE, 'a')
+  expect(all().map((one) => one.address)).toEqual([`${address}:${port}`])
 })
