@@ -21,6 +21,7 @@ const SECRET_HEADER = new RegExp(
 const SECRET_TEXT =
   /-----BEGIN [A-Z ]{0,32}PRIVATE KEY|\bBearer\s|\binmesh-(?:join|admin)\.|:\/\/[^\s/?#@:]{0,128}:[^\s/?#@]{1,128}@/i
 const JWT_BEGIN = 'eyJ'
+const TOKENS = /\binmesh-(?:join|admin)\.[\w.-]*|\beyJ[\w-]{6,}[\w.-]*/gi
 
 /** Deeper than any configuration. It also ends cycles. */
 const DEEPEST = 12
@@ -39,6 +40,11 @@ export function redactText(text: string, longest = 10_000): string {
   const kept = cut ? text.slice(0, longest) : text
   if (SECRET_TEXT.test(kept) || holdsToken(kept, cut)) return REDACTED
   return cut ? `${kept.slice(0, longest - 3)}...` : kept
+}
+
+/** The text with the tokens in it replaced, also those that were cut off; the rest stays. */
+export function maskTokens(text: string): string {
+  return text.replace(TOKENS, REDACTED)
 }
 
 /**

@@ -147,7 +147,7 @@ describe('a registry of prom-client', () => {
     const registry = await startRegistry({ port: 0, dev: true, memory: true, log: false })
     stops.push(() => registry.close())
     const options = { registry: registry.url, stateDir: 'memory', handleSignals: false, drainNotice: 0 } as const
-    const mesh = await joinMesh({ ...options, service: 'checkout' })
+    const mesh = await joinMesh({ ...options, service: 'checkout', joinTimeout: '30s' })
     stops.push(() => mesh.close())
     const register = new Registry()
     collectDefaultMetrics({ register })

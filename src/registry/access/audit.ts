@@ -3,6 +3,7 @@
  * log, without secrets.
  */
 import type { Clock } from '../../core/clock.ts'
+import { maskTokens } from '../../telemetry/redact.ts'
 import { sourceGroup } from '../address-policy.ts'
 import type { Logger } from '../log.ts'
 import { type AuditRecord, KEYS, LOCAL_REGISTRY } from '../records.ts'
@@ -62,14 +63,16 @@ export class Audit {
     const at = this.#clock.wallNow()
     this.#sequence = (this.#sequence + 1) % 1_000_000
     const id = `${String(at).padStart(14, '0')}-${String(this.#sequence).padStart(6, '0')}${this.#suffix}`
-    const { detail, ...rest } = entry
+    const { detail, action, ...rest } = entry
     const record: AuditRecord = {
       id,
       at,
       ...rest,
-      ...(detail === undefined ? {} : { detail: detail.slice(0, LONGEST_DETAIL) }),
+      // Messages and paths quote what was sent.
+      action: maskTokens(action),
+      ...(detail === undefined ? {} : { detail: maskTokens(detail.slice(0, LONGEST_DETAIL)) }),
     }
-    this.#log[entry.outcome === 'refused' ? 'warn' : 'info']({ audit: record }, `${entry.action} ${entry.outcome}`)
+    this.#log[entry.outcome === 'refused' ? 'warn' : 'info']({ audit: record }, `${record.action} ${entry.outcome}`)
     const operations: Operation[] = [{ key: KEYS.audit(id), value: JSON.stringify(record) }]
     for (const key of this.#superfluous()) operations.push({ key: KEYS.audit(key), value: undefined })
     return operations

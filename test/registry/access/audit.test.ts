@@ -68,3 +68,25 @@ test('an operator who may only read pushes nothing out by logging in again and a
   expect(state.audit.filter(({ action }) => action === 'token-create')).toHaveLength(100)
   expect(state.auditSize).toBeLessThanOrEqual(AUDIT_KEPT + 20)
 })
+
+test('no token is kept or logged, wherever the text of a refusal quotes it', async () => {
+  const logged: unknown[] = []
+  const log = { ...SILENT_LOG, warn: (...said: unknown[]) => logged.push(said) }
+  const state = await RegistryState.load(new MemoryStorage(), () => {})
+  const audit = new Audit(state, new FakeClock(), log)
+  const jwt = `eyJhbGciOiJFUzI1NiJ9.${'eyJzdWIiOiJhIn0'}.c2lnbmF0dXJl`
+  for (const token of ['inmesh-admin.c2VjcmV0.MTIzNDU2', 'inmesh-join.ZmluZ2Vy.cHJpbnQ', jwt, jwt.slice(0, 40)]) {
+    const action = `DELETE /v1/operators/${token}`
+    const refused = { who: 'admin', source: '10.0.0.1', action, outcome: 'refused', reason: 'invalid-request' } as const
+    audit.record({ ...refused, detail: `the body has the key '${token}' twice in one object` })
+    audit.record({ ...refused, detail: `${'x'.repeat(280)} ${token}` })
+  }
+  await state.write([{ key: 'audit/~', value: undefined }])
+  const kept = JSON.stringify([state.audit, logged])
+  expect(state.auditSize).toBe(8)
+  expect(kept).not.toMatch(/c2Vj|MTIz|Zmlu|cHJp|eyJ/)
+  expect(state.audit[0]).toMatchObject({
+    action: 'DELETE /v1/operators/[redacted]',
+    detail: "the body has the key '[redacted]' twice in one object",
+  })
+})
