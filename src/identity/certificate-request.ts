@@ -82,7 +82,7 @@ export function acceptCertificate(
 function within<T>(clock: Clock, ms: number, promise: Promise<T>): Promise<T> {
   return new Promise((resolve, reject) => {
     const late = (): void => {
-      const message = `The registry sent no certificate within ${formatDuration(Math.round(ms))}.`
+      const message = `the registry sent no certificate in the ${formatDuration(Math.round(ms))} left for it`
       reject(new MeshError(message, { code: 'registry-unavailable', elapsedMs: ms }))
     }
     const timer = clock.startBackgroundTimer(ms, late, undefined)

@@ -7,6 +7,7 @@ import { rootFingerprint } from '../identity/join-token.ts'
 import type { KeyStore } from '../identity/key-store.ts'
 import type { RefusedPeer } from '../identity/peer-verifier.ts'
 import { RotatingIdentity, type RotationEvent } from '../identity/rotation.ts'
+import { formatDuration } from '../options/duration.ts'
 import type { EventSink } from '../telemetry/events.ts'
 import { JoinTokens, TokenAwaited } from './join-token.ts'
 import type { MeshSettings } from './options.ts'
@@ -35,6 +36,7 @@ export async function obtainIdentity(
   const { clock, service } = settings
   const joinToken = new JoinTokens(settings)
   for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(LONGEST_PAUSE_MS, pauseMs * 2)) {
+    let step = 'looking for the registry and the join token'
     try {
       const options = {
         service,
@@ -44,13 +46,22 @@ export async function obtainIdentity(
         fingerprint: await pinOf(settings, store, joinToken, addresses, untilAt),
         onEvent: (event: RotationEvent) => tell(event, events),
       }
+      step = 'asking for a certificate'
       return await RotatingIdentity.start(options, Math.max(1, untilAt - clock.now()))
     } catch (error) {
-      if (!isPassing(error) || stopped() || clock.now() + pauseMs >= untilAt) throw error
+      if (!isPassing(error) || stopped()) throw error
+      if (clock.now() + pauseMs >= untilAt) throw inVain(error, step, settings)
       events.emit('identity:failed', { reason: error.message })
     }
     await sleep(clock, pauseMs * (0.5 + 0.5 * clock.random()))
   }
+}
+
+/** With the whole time: each step had only the rest of it. */
+function inVain(error: MeshError, step: string, { joinTimeoutMs }: MeshSettings): MeshError {
+  const message = `not joined within joinTimeout (${formatDuration(joinTimeoutMs)}), while ${step}: ${error.message}`
+  const { code, service, endpoint, cause } = error
+  return new MeshError(message, { code, service, endpoint, elapsedMs: joinTimeoutMs, cause })
 }
 
 /**
