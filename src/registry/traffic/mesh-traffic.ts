@@ -11,6 +11,16 @@ import { SLOT_MS } from './slots.ts'
 import { GraphStreams } from './streams.ts'
 import { Traffic, type TrafficHost } from './traffic.ts'
 
+/** How long an answer is one for all who ask the same. */
+const SHARED_MS = 1_000
+
+interface SharedGraph {
+  readonly madeAt: number
+  readonly isLive: boolean
+  readonly changes: number
+  readonly graph: Promise<Graph>
+}
+
 export interface MeshTrafficParts extends TrafficHost {
   readonly state: RegistryState
   readonly leases: GraphState['leases']
@@ -35,6 +45,10 @@ export class MeshTraffic {
   readonly #parts: MeshTrafficParts
   readonly #questions: TrafficQuestions
   readonly #stop: () => void
+  /** By the sums that each is of. */
+  readonly #graphs = new WeakMap<Asked, SharedGraph>()
+  /** Of the inventory. */
+  #changes = 0
 
   constructor(parts: MeshTrafficParts) {
     const { fleet, id, state, clock, log } = parts
@@ -55,7 +69,10 @@ export class MeshTraffic {
       (windowMs) => this.graph({ windowMs, at: undefined, isLocal: false }),
       (error) => log.error({ reason: reasonOf(error) }, 'graph not sent'),
     )
-    this.#stop = state.onChange(() => this.streams.changed())
+    this.#stop = state.onChange(() => {
+      this.#changes += 1
+      this.streams.changed()
+    })
   }
 
   /** This registry's id. */
@@ -90,9 +107,21 @@ export class MeshTraffic {
     const { windowMs, isLocal } = window
     const { end, isLive } = await this.endOf(window)
     const asked = await this.ask({ windowMs, stepMs: windowMs, by: GRAPH_PARTS }, end, isLocal)
+    return { asked, graph: await this.#graphOf(asked, windowMs, isLive) }
+  }
+
+  #graphOf(asked: Asked, windowMs: number, isLive: boolean): Promise<Graph> {
+    const now = this.traffic.now()
+    const known = this.#graphs.get(asked)
+    const isSame = known?.isLive === isLive && known.changes === this.#changes
+    if (isSame && now - known.madeAt < SHARED_MS) return known.graph
     const { state, leases } = this.#parts
-    const shown = { at: this.traffic.wallOf(end), windowMs, isLive }
-    return { asked, graph: await graphOf(asked, shown, { services: state.services, leases }) }
+    const shown = { at: this.traffic.wallOf(asked.end), windowMs, isLive }
+    const graph = graphOf(asked, shown, { services: state.services, leases })
+    this.#graphs.set(asked, { madeAt: now, isLive, changes: this.#changes, graph })
+    // One that failed is not remembered.
+    graph.catch(() => this.#graphs.delete(asked))
+    return graph
   }
 
   close(): void {
