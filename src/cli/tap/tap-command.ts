@@ -15,7 +15,7 @@ import { untilSignal } from '../signals.ts'
 import type { CliContext, Terminal } from '../terminal.ts'
 import { isUnknownPath, tooOld } from '../traffic/ask.ts'
 import { brokenOff, recordsOf } from './tap-records.ts'
-import { beginning, callLine, ending } from './tap-text.ts'
+import { beginning, busy, callLine, ending } from './tap-text.ts'
 
 interface TapFlags extends ConnectionFlags {
   readonly from?: string
@@ -113,6 +113,7 @@ function show(record: TapRecord, terminal: Terminal): void {
     if (record.type !== 'beat') terminal.records([record], () => [])
   } else if (record.type === 'tap') for (const line of beginning(record)) terminal.note(line)
   else if (record.type === 'call') terminal.records([], () => [callLine(record, terminal)])
+  else if (record.type === 'busy') terminal.note(busy(record))
   else if (record.type === 'end') terminal.note(ending(record))
 }
 

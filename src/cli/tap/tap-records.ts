@@ -18,6 +18,7 @@ const CHECKS: Readonly<Record<string, Check>> = {
     ...{ path: optional(text), status: optional(number), code: optional(text), endpoint: optional(text) },
     ...{ version: optional(text), route: optional(text), trace: optional(text), headers: optional(texts) },
   }),
+  busy: shape({ processes: listOf(text) }),
   end: shape({ why: text, calls: number, left: number }),
 }
 

@@ -2,6 +2,7 @@
 import { grpcStatusName } from '../../core/status.ts'
 import type { TapRecord } from '../../registry/tap/operator-tap.ts'
 import type { SeenCall } from '../../registry/tap/tap-hub.ts'
+import { TAP_LIMITS } from '../../telemetry/tap/tap-message.ts'
 import { printable, type Terminal } from '../terminal.ts'
 import { count } from '../traffic/coverage-text.ts'
 import { figure } from '../traffic/figures.ts'
@@ -40,14 +41,22 @@ export function beginning(record: Extract<TapRecord, { type: 'tap' }>): string[]
       ? ['no process has such calls now; those that come are asked']
       : [`watching ${count(processes, 'process')} at ${count(registries.length, 'registry')}; Ctrl-C ends it`]
   if (notTappable.length > 0) {
-    const named = notTappable.slice(0, MOST_NAMED).map(printable).join(', ')
-    const more = notTappable.length > MOST_NAMED ? `, and ${notTappable.length - MOST_NAMED} more` : ''
-    lines.push(`not tappable, of an older version or with \`tap: false\`: ${named}${more}`)
+    lines.push(`not tappable, of an older version or with \`tap: false\`: ${named(notTappable)}`)
   }
   for (const { registry, reason } of unreachable) {
     lines.push(`registry ${printable(registry)} does not answer: ${printable(reason)}`)
   }
   return lines
+}
+
+/** Processes whose calls do not come. */
+export function busy({ processes }: Extract<TapRecord, { type: 'busy' }>): string {
+  return `not tappable now, with ${TAP_LIMITS.taps} taps already: ${named(processes)}`
+}
+
+function named(processes: readonly string[]): string {
+  const more = processes.length > MOST_NAMED ? `, and ${processes.length - MOST_NAMED} more` : ''
+  return `${processes.slice(0, MOST_NAMED).map(printable).join(', ')}${more}`
 }
 
 const WHY: Readonly<Record<string, string>> = {

@@ -68,7 +68,7 @@ export function readTapId(value: unknown): string {
 
 /** @throws SnapshotRejected */
 export function readTapped(message: Readonly<Record<string, unknown>>): TappedMessage {
-  const { calls, left } = message
+  const { calls, left, refused } = message
   if (!Array.isArray(calls) || calls.length > TAP_LIMITS.batch) {
     throw new SnapshotRejected(`calls: expected a list of at most ${TAP_LIMITS.batch}`)
   }
@@ -77,6 +77,7 @@ export function readTapped(message: Readonly<Record<string, unknown>>): TappedMe
     tap: readTapId(message.tap),
     calls: calls.map(readCall),
     ...(left !== undefined && { left: count(left, 'left') }),
+    ...(refused === true && { refused }),
   }
 }
 

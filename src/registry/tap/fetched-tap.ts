@@ -9,18 +9,20 @@ export interface FetchedTap {
   readonly registry: string
   readonly processes: number
   readonly notTappable: readonly string[]
+  readonly busy: readonly string[]
   readonly calls: readonly SeenCall[]
   readonly left: number
 }
 
 /** `undefined`: it is none of this version. */
-export function fetchedIn({ registry, processes, notTappable, calls, left }: Body): FetchedTap | undefined {
-  if (!isList(notTappable) || !isList(calls) || !isCount(processes) || !isCount(left)) return undefined
+export function fetchedIn({ registry, processes, notTappable, busy = [], calls, left }: Body): FetchedTap | undefined {
+  if (!isList(notTappable) || !isList(busy) || !isList(calls) || !isCount(processes) || !isCount(left)) return undefined
   try {
     return {
       registry: printable(registry, 'registry'),
       processes: processes as number,
       notTappable: notTappable.map((one) => printable(one, 'notTappable')),
+      busy: busy.map((one) => printable(one, 'busy')),
       calls: calls.map(readSeen),
       left: left as number,
     }

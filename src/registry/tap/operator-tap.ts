@@ -30,6 +30,8 @@ export type TapRecord =
       readonly unreachable: readonly { readonly registry: string; readonly reason: string }[]
     }
   | ({ readonly type: 'call' } & SeenCall)
+  /** Processes that were asked and serve as many taps as they may; each is named once. */
+  | { readonly type: 'busy'; readonly processes: readonly string[] }
   /** Every 3 s. `left`: calls that matched and were not sent, since the beginning. */
   | { readonly type: 'beat'; readonly processes: number; readonly left: number }
   | { readonly type: 'end'; readonly why: TapEnd; readonly calls: number; readonly left: number }
@@ -71,6 +73,8 @@ export class OperatorTap {
   #calls = 0
   #left = 0
   #elsewhere = 0
+  /** Names of busy processes that the operator knows. */
+  readonly #told = new Set<string>()
   /** Calls that came before all registries were asked; `undefined`: the first record is sent. */
   #early: SeenCall[] | undefined = []
   #isOpen = true
@@ -139,6 +143,7 @@ export class OperatorTap {
     const fetched = answered.map(({ value }) => value)
     this.#elsewhere = fetched.reduce((all, { processes }) => all + processes, 0)
     if (isFirst) this.#begin(fetched, unreachable)
+    this.#tellBusy([...this.#tap.busy, ...fetched.flatMap(({ busy }) => busy)])
     for (const { calls, left } of fetched) this.#take(calls, left)
     if (this.#isOpen) this.#fetching = clock.startBackgroundTimer(FETCH_MS, () => void this.#fetch(false), undefined)
   }
@@ -156,6 +161,13 @@ export class OperatorTap {
     const early = this.#early ?? []
     this.#early = undefined
     this.#take(early, 0)
+  }
+
+  #tellBusy(busy: readonly string[]): void {
+    const processes = busy.filter((name) => !this.#told.has(name))
+    if (processes.length === 0) return
+    for (const name of processes) this.#told.add(name)
+    this.#parts.output.write({ type: 'busy', processes })
   }
 
   get #processes(): number {

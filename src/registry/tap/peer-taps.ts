@@ -41,6 +41,7 @@ class PeerTap {
       registry,
       processes: this.tap.processes,
       notTappable: this.tap.notTappable,
+      busy: this.tap.busy,
       calls: this.#calls,
       left: this.#left,
     }

@@ -88,8 +88,9 @@ export class TapHub {
     // Before it is read: what no tap waits for costs little.
     const tap = typeof message.tap === 'string' ? this.#taps.get(message.tap) : undefined
     if (tap?.isAsked(session) !== true) return
-    const { calls, left = 0 } = readTapped(message)
-    tap.take(session, calls, left)
+    const { calls, left = 0, refused } = readTapped(message)
+    if (refused === true) tap.refuse(session)
+    else tap.take(session, calls, left)
   }
 
   close(): void {
@@ -107,6 +108,7 @@ export class RegistryTap {
   /** With what each may still send: as many as its rate, and those that waited in it. */
   readonly #asked = new Map<TapSession, RateLimit>()
   readonly #notTappable = new Map<TapSession, string>()
+  readonly #busy = new Map<TapSession, string>()
   readonly #endsAt: number
   readonly #timer: Timer
   #isOpen = true
@@ -132,12 +134,17 @@ export class RegistryTap {
     return [...this.#notTappable.values()]
   }
 
+  /** Those that were asked and serve as many taps as they may. */
+  get busy(): readonly string[] {
+    return [...this.#busy.values()].slice(0, MOST_NAMED)
+  }
+
   isAsked(session: TapSession): boolean {
     return this.#asked.has(session)
   }
 
   consider(session: TapSession, isTappable: boolean): void {
-    if (this.#asked.has(session) || !this.#concerns(session)) return
+    if (this.#asked.has(session) || this.#busy.has(session) || !this.#concerns(session)) return
     if (!isTappable) {
       if (this.#notTappable.size < MOST_NAMED) this.#notTappable.set(session, nameOf(session))
       return
@@ -150,6 +157,13 @@ export class RegistryTap {
   leave(session: TapSession): void {
     this.#asked.delete(session)
     this.#notTappable.delete(session)
+    this.#busy.delete(session)
+  }
+
+  /** It was asked, and sends nothing. */
+  refuse(session: TapSession): void {
+    this.#asked.delete(session)
+    this.#busy.set(session, nameOf(session))
   }
 
   take(session: TapSession, calls: readonly TappedCall[], left: number): void {

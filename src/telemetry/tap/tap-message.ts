@@ -82,4 +82,6 @@ export interface TappedMessage {
   readonly calls: readonly TappedCall[]
   /** Calls that matched and were more than the rate since the last message. */
   readonly left?: number
+  /** It sends none: it serves as many taps as it may. Absent: it does, or is older. */
+  readonly refused?: true
 }

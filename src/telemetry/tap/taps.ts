@@ -24,11 +24,14 @@ export class Taps {
     this.#events = events
   }
 
-  /** A registry asks. A tap of the same name is replaced, and one beyond the limit ignored. */
+  /** A registry asks. A tap of the same name is replaced, and one beyond the limit refused. */
   begin(asked: TapMessage, pathHolds: (path: string) => boolean, session: TapSession): void {
     this.end(asked.tap)
     const open = this.open ?? []
-    if (open.length >= TAP_LIMITS.taps) return
+    if (open.length >= TAP_LIMITS.taps) {
+      session.send({ type: 'tapped', tap: asked.tap, calls: [], refused: true })
+      return
+    }
     const over = ({ id }: Tap): void => this.end(id)
     const tap = new Tap(asked, { clock: this.#clock, service: this.#service, session, pathHolds, over })
     this.open = [...open, tap]

@@ -10,7 +10,7 @@ const CALL = {
   ...{ at: 1, to: 'inventory', protocol: 'http', method: 'GET', path: '/', status: 200, ms: 1, attempts: 1 },
   ...{ from: 'checkout', process: 'checkout p1' },
 }
-const FETCHED = { registry: 'r2', processes: 1, notTappable: ['old'], calls: [CALL], left: 0 }
+const FETCHED = { registry: 'r2', processes: 1, notTappable: ['old'], busy: ['full'], calls: [CALL], left: 0 }
 
 const NONSENSE: readonly object[] = [
   {},
@@ -19,6 +19,7 @@ const NONSENSE: readonly object[] = [
     (call) => ({ ...FETCHED, calls: [call] }),
   ),
   { ...FETCHED, notTappable: [5] },
+  { ...FETCHED, busy: [5] },
 ]
 
 class Reader extends EventEmitter {
@@ -59,8 +60,14 @@ test('a registry that answers nonsense is named, and the tap goes on with the ot
     ...{ type: 'tap', processes: 1, notTappable: ['old'], registries: ['r1', 'r2'] },
     unreachable: [{ registry: 'r3', reason: 'its answer is not one of this version' }],
   })
+  expect(records.filter(({ type }) => type === 'busy')).toEqual([{ type: 'busy', processes: ['full'] }])
   expect(records.filter(({ type }) => type === 'call')).toHaveLength(10)
   expect(records.at(-1)).toMatchObject({ type: 'end', why: 'max' })
+})
+
+test('a registry of an older version, which names no busy processes, is read', () => {
+  const { busy, ...older } = FETCHED
+  expect([busy, fetchedIn(older)]).toMatchObject([['full'], { busy: [], processes: 1 }])
 })
 
 test('texts of its calls obey no terminal, and nothing else of them is kept', () => {

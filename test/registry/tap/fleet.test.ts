@@ -133,6 +133,28 @@ describe('a tap', () => {
     expect(await watched.code).toBe(0)
   })
 
+  test('names processes here and elsewhere that serve as many taps as they may', async () => {
+    const here = await fleet.session(first, 'checkout', { tap: true, process: 'p1' })
+    const there = await fleet.session(second, 'checkout', { tap: true, process: 'p2' })
+    const watched = tap('--from', 'checkout', '--max', '1')
+    await watched.begun()
+    const { tap: id } = await here.next('tap')
+    await there.next('tap')
+    for (const one of [here, there]) one.send({ type: 'tapped', tap: id, calls: [], refused: true })
+    const busy = () => watched.records().flatMap((one) => (one.type === 'busy' ? (one.processes as string[]) : []))
+    await expect.poll(() => busy().sort(), { timeout: 10_000 }).toEqual(['checkout p1', 'checkout p2'])
+    // It is not asked again, nor believed.
+    here.send({ type: 'watch', service: 'inventory' })
+    here.send({ type: 'tapped', tap: id, calls: [call('/late')] })
+    const late = await fleet.session(first, 'checkout', { tap: true, process: 'p3' })
+    await late.next('tap')
+    late.send({ type: 'tapped', tap: id, calls: [call('/good')] })
+    expect(await watched.code).toBe(0)
+    expect(watched.records().filter(({ type }) => type === 'call')).toMatchObject([{ path: '/good' }])
+    expect(here.received.filter(({ type }) => type === 'tap')).toHaveLength(1)
+    expect(busy()).toHaveLength(2)
+  })
+
   test('is one of at most three of an operator', async () => {
     const open = [tap(), tap(), tap()]
     for (const one of open) await one.begun()

@@ -71,6 +71,17 @@ describe('a process', () => {
     expect(sent[0]!.calls[0]).toMatchObject({ to: 'inventory', method: 'GET', protocol: 'http', ms: 0 })
   })
 
+  test('refuses a tap beyond the limit in so many words, and takes it when another has ended', () => {
+    for (let i = 0; i < TAP_LIMITS.taps; i++) begin({ tap: `t${i}` })
+    begin({ tap: 'more' })
+    expect(sent).toEqual([{ type: 'tapped', tap: 'more', calls: [], refused: true }])
+    expect(taps.open).toHaveLength(TAP_LIMITS.taps)
+    taps.end('t0')
+    begin({ tap: 'more' })
+    expect([sent.length, taps.open!.at(-1)!.id]).toEqual([1, 'more'])
+    taps.endAll()
+  })
+
   test('samples by its rate and counts what it leaves out', () => {
     begin({ perSecond: 5 })
     for (let second = 0; second < 4; second++) {
