@@ -2,10 +2,14 @@
  * The edges that decide where services stand. The time of a layout grows with the square of its
  * edges, so the others run straight between services that have their place.
  */
-import type { Ends } from './layout.ts'
 
 /** Of a picture with up to 80 services; the layout takes 40 ms then. */
 export const MOST_LAID = 120
+
+export interface Ends {
+  readonly from: string
+  readonly to: string
+}
 
 /** All edges if they are few; otherwise first those that hold the picture together. */
 export function framework<E extends Ends>(edges: readonly E[]): readonly E[] {

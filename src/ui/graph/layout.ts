@@ -1,6 +1,6 @@
 /** Places services in layers from callers to called. Only the shape of the graph counts. */
 import { Graph as Layered, layout } from '@dagrejs/dagre'
-import { framework } from './framework.ts'
+import { type Ends, framework } from './framework.ts'
 
 /** `roomy`: each edge has its figures beside it; `dense`: those of most are in the table only. */
 export type Density = 'roomy' | 'dense'
@@ -40,11 +40,6 @@ export interface Layout {
   readonly nodes: ReadonlyMap<string, Point>
   /** By {@link edgeKey}: the course of each edge. */
   readonly edges: ReadonlyMap<string, Course>
-}
-
-export interface Ends {
-  readonly from: string
-  readonly to: string
 }
 
 export function edgeKey(from: string, to: string): string {
