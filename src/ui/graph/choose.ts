@@ -21,8 +21,8 @@ const STAYS = 2
 const NONE: ReadonlySet<string> = new Set()
 
 /**
- * `focus`: only this service and those that it calls or that call it. `before`: what {@link drawnOf}
- * says is drawn, which makes room for others only if these are worth much more.
+ * `focus`: only this service and those that it calls or that call it. `before`: what
+ * {@link drawnOf} says is drawn, which makes room for others only if these are worth much more.
  */
 export function choose(graph: Graph, filter: string, focus: string, before = NONE): Chosen {
   const wanted = filter.trim().toLowerCase()
