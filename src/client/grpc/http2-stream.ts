@@ -123,12 +123,28 @@ export function watchStreams(session: ClientHttp2Session): void {
     }
     owner.stream = new Http2Stream(session, stream)
     attach(stream, owner)
+    stream.close = resetOnly
     // Before grpc-js's listeners, which turn the same headers into a status.
     stream.on('response', heardHead)
     stream.on('trailers', heardTrailers)
     if (owner.bytesArrived !== undefined) stream.on('data', countBytes)
     return stream
   }
+}
+
+/**
+ * As `close`. Node ends an open stream before it resets it, and the peer would take the requests
+ * so far for all of them.
+ */
+function resetOnly(this: ClientHttp2Stream, code: number = constants.NGHTTP2_NO_ERROR, closed?: () => void): void {
+  if (code !== constants.NGHTTP2_NO_ERROR && !this.writableEnded) this._final = notEnding
+  const { close } = Object.getPrototypeOf(this) as ClientHttp2Stream
+  close.call(this, code, closed)
+}
+
+/** Says nothing to the peer. */
+function notEnding(done: () => void): void {
+  done()
 }
 
 function heardHead(

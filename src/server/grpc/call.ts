@@ -118,8 +118,19 @@ export class GrpcServerCall extends InterceptedCall implements HandlerOwner {
 
   // The interceptor.
 
-  /** A reset also ends the body; grpc-js would take that for the regular end of the requests. */
+  /**
+   * A grpc-js client that cancels ends its requests, then resets the stream. A reset that arrives
+   * with the end comes first.
+   */
   onReceiveHalfClose(): void {
+    const { kind } = this.progress
+    const streamed = kind === 'clientStream' || kind === 'bidi'
+    if (streamed && !(this.inner instanceof DirectCall)) setImmediate(requestsEnded, this)
+    else this.requestsEnded()
+  }
+
+  /** @internal A reset also ends the body; grpc-js would take that for the regular end. */
+  requestsEnded(): void {
     const { stream } = this
     if (this.verdict !== undefined || stream.closed || stream.destroyed || stream.aborted) return
     if (this.#isCut()) {
@@ -310,4 +321,8 @@ export class GrpcServerCall extends InterceptedCall implements HandlerOwner {
     this.attempt.status = status
     endCall(this.stack, this, outcome('refused', code, undefined, status))
   }
+}
+
+function requestsEnded(call: GrpcServerCall): void {
+  call.requestsEnded()
 }

@@ -209,18 +209,21 @@ describe('a caller that gives up', () => {
     await expect.poll(() => [witness.cancelled, server.stats.inFlight]).toEqual([[kind], 0])
   })
 
-  it.each(['cancel', 'reset', 'end'] as const)(
+  it.each(['cancel', 'end and cancel', 'reset', 'end'] as const)(
     'in the middle of its requests (%s) never looks as if they were complete',
     async (how) => {
       const witness = new Witness()
       const { server } = await serveShop(witness.handlers)
-      for (const kind of KINDS) {
+      // The end completes a single request.
+      for (const kind of how === 'end and cancel' ? (['upload', 'chat'] as const) : KINDS) {
         const raw = await rawClient(server.port)
         raw.write(wholeCall(1, PATHS[kind], {}, true))
         await expect.poll(() => server.stats.inFlight).toBe(1)
         // What came has been read.
         await pause(20)
         if (how === 'cancel') raw.write(frames.reset(1))
+        // As grpc-js cancels.
+        else if (how === 'end and cancel') raw.write(frames.data(1, Buffer.alloc(0), FLAG.endStream), frames.reset(1))
         else if (how === 'reset') raw.socket.resetAndDestroy()
         else raw.socket.end()
         await expect.poll(() => server.stats.inFlight).toBe(0)
