@@ -63,13 +63,13 @@ export class Audit {
     const at = this.#clock.wallNow()
     this.#sequence = (this.#sequence + 1) % 1_000_000
     const id = `${String(at).padStart(14, '0')}-${String(this.#sequence).padStart(6, '0')}${this.#suffix}`
-    const { detail, action, ...rest } = entry
+    const { detail, ...rest } = entry
     const record: AuditRecord = {
       id,
       at,
       ...rest,
       // Messages and paths quote what was sent.
-      action: maskTokens(action),
+      action: maskTokens(entry.action),
       ...(detail === undefined ? {} : { detail: maskTokens(detail.slice(0, LONGEST_DETAIL)) }),
     }
     this.#log[entry.outcome === 'refused' ? 'warn' : 'info']({ audit: record }, `${record.action} ${entry.outcome}`)
