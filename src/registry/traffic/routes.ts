@@ -106,6 +106,8 @@ function servicesOf(cells: readonly Cell[]): Record<string, number> | null {
   const calls = new Map<string, number>()
   let all = 0
   for (const { to, calls: count = 0 } of cells) {
+    // Copies and retries may have gone where no call ended.
+    if (count === 0) continue
     calls.set(to, (calls.get(to) ?? 0) + count)
     all += count
   }

@@ -190,6 +190,7 @@ test('routes have the wanted weights, what was served, and who has acknowledged 
     { ...CALLS, calls: 300 },
     { ...CALLS, version: 'v2' },
     { ...CALLS, to: 'stock', via: 'inventory', route: 'old' },
+    { to: 'shadow', via: 'inventory', protocol: 'http', method: 'GET', route: 'items', mirrored: 40 },
   ])
   await settle()
   const before = (await ask('/v1/traffic/routes?service=inventory')).json
@@ -198,6 +199,8 @@ test('routes have the wanted weights, what was served, and who has acknowledged 
     { route: 'items', method: 'GET', callers: ['checkout'], calls: 400, versions: { v1: 0.75, v2: 0.25 } },
     { route: 'old', calls: 100, services: { stock: 1 } },
   ])
+  // Copies are of their route, and no calls that it led elsewhere.
+  expect(before.routes[0]).toMatchObject({ mirrored: 40, services: expect.not.objectContaining({ shadow: 0 }) })
   caller.send({ type: 'ack', service: 'inventory', revision })
   await settle()
   const after = (await ask('/v1/traffic/routes?service=inventory')).json
