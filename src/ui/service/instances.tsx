@@ -65,7 +65,7 @@ function Instance({ instance, at }: { instance: ServiceInstance; at: number }) {
   return (
     <tr class={severity} data-instance={address}>
       <th scope="row" title={instance.id}>
-        {address.replace(/^http:\/\//, '')}
+        {address}
       </th>
       <td title={`since ${dateTime(registeredAt)}`}>{disabled ? 'disabled' : state}</td>
       <td>{version ?? UNKNOWN}</td>
