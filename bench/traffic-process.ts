@@ -47,22 +47,10 @@ let cpuMs = 0
 let rounds = 0
 let longestMb = 0
 for (let at = 0; at < load.minutes * 60_000; at += SLOT_MS) {
-  rounds += 1
-  const texts = members.map((_, i) => JSON.stringify(source.message(i, rounds)))
-  const begun = process.cpuUsage()
-  // A fifth of them each second, as they come.
-  for (let second = 0; second < 5; second++) {
-    for (let i = second; i < members.length; i += 5) traffic.report(members[i]!, JSON.parse(texts[i]!))
-    await traffic.work()
-    clock.advance(1_000)
-    await traffic.work()
-  }
-  const { user, system } = process.cpuUsage(begun)
-  cpuMs += (user + system) / 1_000
-  if (rounds % 60 === 0) {
-    collect()
-    longestMb = Math.max(longestMb, usedMb() - before)
-  }
+  await round()
+  if (rounds % 60 !== 0) continue
+  collect()
+  longestMb = Math.max(longestMb, usedMb() - before)
 }
 const span = { from: traffic.rings.settledUntil - 60_000, to: traffic.rings.settledUntil }
 const hour = { from: traffic.rings.since, to: traffic.rings.settledUntil }
@@ -80,6 +68,22 @@ traffic.close()
 process.send?.({ id: 0, told: answers })
 if (process.send === undefined) console.log(answers)
 process.on('disconnect', () => process.exit())
+
+/** Every process reports once. */
+async function round(): Promise<void> {
+  rounds += 1
+  const texts = members.map((_, i) => JSON.stringify(source.message(i, rounds)))
+  const begun = process.cpuUsage()
+  // A fifth of them each second, as they come.
+  for (let second = 0; second < 5; second++) {
+    for (let i = second; i < members.length; i += 5) traffic.report(members[i]!, JSON.parse(texts[i]!))
+    await traffic.work()
+    clock.advance(1_000)
+    await traffic.work()
+  }
+  const { user, system } = process.cpuUsage(begun)
+  cpuMs += (user + system) / 1_000
+}
 
 async function timed(work: () => Promise<unknown>): Promise<number> {
   const begun = performance.now()

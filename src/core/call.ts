@@ -211,7 +211,7 @@ export class Call {
   }
 
   /**
-   * For logs, when the call has ended. `decisive`: the attempt that ended it. Overridden where
+   * @internal For logs, when the call has ended. `decisive`: the attempt that ended it. Overridden where
    * calls are requests or connections.
    */
   details(decisive: Attempt | undefined): CallDetails {

@@ -10,8 +10,8 @@ import { definePolicy, type OptionsOf, type PolicyDefinition, type SettingsOf } 
 import { isSecretHeader } from '../redact.ts'
 import type { AccessLogTarget } from './line-writer.ts'
 
-export const LOGGED_SIDES = ['client', 'server'] as const
-export type LoggedSide = (typeof LOGGED_SIDES)[number]
+export type LoggedSide = 'client' | 'server'
+export const LOGGED_SIDES = ['client', 'server'] as const satisfies readonly LoggedSide[]
 
 /** As many as the bound of a line allows, each with {@link LONGEST_HEADER}. */
 const MOST_HEADERS = 16
