@@ -4,7 +4,7 @@
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chownSync, existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { chownSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -36,7 +36,7 @@ export async function startRedis(): Promise<DatabaseServer> {
   const socket = join(directory, 'redis.sock')
   const nothingKept = ['--save', '', '--appendonly', 'no', '--dir', directory]
   const server = spawn('redis-server', ['--port', '0', '--unixsocket', socket, ...nothingKept], { stdio: 'ignore' })
-  return running(server, 'SIGTERM', socket, directory)
+  return running(server, 'SIGTERM', { socket, directory, isReady: () => answers(socket) })
 }
 
 export async function startPostgres(): Promise<DatabaseServer> {
@@ -52,14 +52,20 @@ export async function startPostgres(): Promise<DatabaseServer> {
   const options = { ...user, cwd: directory, stdio: 'ignore' } as const
   const server = spawn(join(programs, 'postgres'), ['-D', data, ...settings], options)
   // SIGINT: it ends its sessions and stops.
-  return running(server, 'SIGINT', join(directory, '.s.PGSQL.5432'), directory)
+  const isReady = async (): Promise<boolean> => saysReady(join(data, 'postmaster.pid'))
+  return running(server, 'SIGINT', { socket: join(directory, '.s.PGSQL.5432'), directory, isReady })
+}
+
+interface Started {
+  readonly socket: string
+  readonly directory: string
+  readonly isReady: () => Promise<boolean>
 }
 
 async function running(
   server: ChildProcess,
   signal: NodeJS.Signals,
-  socket: string,
-  directory: string,
+  { socket, directory, isReady }: Started,
 ): Promise<DatabaseServer> {
   const exited = once(server, 'exit')
   const stop = async (): Promise<void> => {
@@ -68,7 +74,7 @@ async function running(
     rmSync(directory, { recursive: true, force: true })
   }
   const untilAt = Date.now() + STARTS_WITHIN_MS
-  while (!(await answers(socket))) {
+  while (!(await isReady())) {
     if (server.exitCode !== null || Date.now() > untilAt) {
       await stop()
       throw new Error(`${server.spawnfile} did not start`)
@@ -76,6 +82,11 @@ async function running(
     await pause(20)
   }
   return { socket, stop }
+}
+
+/** Its socket answers before it takes connections; `pg_ctl` reads the same line. */
+function saysReady(pidFile: string): boolean {
+  return existsSync(pidFile) && /^ready *$/m.test(readFileSync(pidFile, 'utf8'))
 }
 
 function answers(path: string): Promise<boolean> {

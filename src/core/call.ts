@@ -211,8 +211,8 @@ export class Call {
   }
 
   /**
-   * @internal For logs, when the call has ended. `decisive`: the attempt that ended it. Overridden where
-   * calls are requests or connections.
+   * @internal For logs, when the call has ended. `decisive`: the attempt that ended it. Overridden
+   * where calls are requests or connections.
    */
   details(decisive: Attempt | undefined): CallDetails {
     return {

@@ -171,7 +171,7 @@ describe('answers of a registry', () => {
       },
       ['services'],
     )
-    expect(code).toBe(3)
-    expect(stderr).toContain('too large')
+    expect(code).toBe(1)
+    expect(stderr).toContain('with more than 64 MiB')
   })
 })

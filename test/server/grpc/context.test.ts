@@ -180,7 +180,7 @@ describe('what is told of a served call', () => {
       await begin(client, kind, { metadata: metadata({ traceparent: TRACEPARENT }) }).ended
       await expect.poll(() => spans.getFinishedSpans().length).toBe(2)
       const [work, served] = spans.getFinishedSpans()
-      expect(served!.name).toBe(`/shop.Inventory/${kind === 'get' ? 'Get' : 'Chat'}`)
+      expect(served!.name).toBe(`shop.Inventory/${kind === 'get' ? 'Get' : 'Chat'}`)
       expect(served!.kind).toBe(api.SpanKind.SERVER)
       expect(served!.parentSpanContext?.spanId).toBe('b7ad6b7169203331')
       expect(work!.parentSpanContext?.spanId).toBe(served!.spanContext().spanId)
