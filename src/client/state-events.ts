@@ -38,6 +38,7 @@ export function ejectionEvents(
         ...(detail !== undefined && { detail }),
       })
     } else if (to === 'probing') events.emit('endpoint:probing', who)
+    else if (reason === 'withdrawn') events.emit('endpoint:withdrawn', who)
     else events.emit('endpoint:restored', who)
   }
 }

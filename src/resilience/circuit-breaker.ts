@@ -63,7 +63,7 @@ export class CircuitBreakerPolicy implements Policy {
   readonly service: string
   readonly #clock: Clock
   readonly #circuit: DrivenCircuit
-  readonly #onTransition: CircuitListener | undefined
+  #onTransition: CircuitListener | undefined
   #resetAfterMs: number
   #state: CircuitState = 'closed'
   /** Of the last change. What was admitted before it has no say after it. */
@@ -167,9 +167,11 @@ export class CircuitBreakerPolicy implements Policy {
     else if (this.#state === 'half-open' && this.#probes.size > 0) this.#answers += 1
   }
 
-  /** Takes it off the list of circuits. */
+  /** Takes it off the list of circuits. Without it nothing is refused, so it is told as closed. */
   close(): void {
     this.#circuit.shutdown()
+    this.#changed('closed')
+    this.#onTransition = undefined
   }
 
   #refuse(now: number): ErrorCode {

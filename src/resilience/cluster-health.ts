@@ -28,6 +28,7 @@ export type EjectionReason =
   | 'health-check'
   | 'health-check-passed'
   | 'switched-off'
+  | 'withdrawn'
 
 /** Whether too many of `size` endpoints are out, of which some could not be connected to. */
 export function isPanic(size: number, out: number, unreachable: number, maxShare: number): boolean {

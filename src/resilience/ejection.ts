@@ -90,13 +90,11 @@ export class EjectionPolicy implements Policy, ClusterHealth {
     const members = withWeight(endpoints)
     this.#size = members.length
     this.#weightless = members[0]?.weight === 0
-    for (const endpoint of this.unhealthy) if (endpoint.withdrawn) this.unhealthy.delete(endpoint)
-    const out: Endpoint[] = []
-    if (this.unhealthy.size > 0) {
-      for (const endpoint of members) if (this.unhealthy.has(endpoint)) out.push(endpoint)
-    }
-    this.#out = out
+    const gone = [...this.unhealthy].filter((endpoint) => endpoint.withdrawn)
+    for (const endpoint of gone) this.unhealthy.delete(endpoint)
+    this.#out = this.unhealthy.size === 0 ? [] : members.filter((endpoint) => this.unhealthy.has(endpoint))
     this.#reckon()
+    for (const endpoint of gone) this.#onTransition?.(endpoint, endpoint.state, 'healthy', 'withdrawn', 0)
   }
 
   /**
@@ -180,8 +178,8 @@ export class EjectionPolicy implements Policy, ClusterHealth {
     // It has left the picker meanwhile: no event says that it gets calls again.
     else {
       endpoint.state = 'healthy'
-      this.unhealthy.delete(endpoint)
       this.changes += 1
+      if (this.unhealthy.delete(endpoint)) this.#onTransition?.(endpoint, 'ejected', 'healthy', 'withdrawn', 0)
     }
   }
 
@@ -319,17 +317,17 @@ export class EjectionPolicy implements Policy, ClusterHealth {
   #change(endpoint: Endpoint, health: EndpointHealth, to: EndpointState, reason: EjectionReason, holdMs: number): void {
     const from = endpoint.state
     endpoint.state = to
+    // Calls that still run there change nothing: the end of its ejection has been told.
+    if (endpoint.withdrawn) return
     if (to !== 'healthy') this.unhealthy.add(endpoint)
     else {
       this.unhealthy.delete(endpoint)
       endpoint.unreachable = false
     }
     health.changedAt = this.#clock.now()
-    if (!endpoint.withdrawn) {
-      const at = this.#out.indexOf(endpoint)
-      if (to === 'healthy' && at >= 0) this.#out.splice(at, 1)
-      else if (to !== 'healthy' && at < 0 && this.#takesCalls(endpoint)) this.#out.push(endpoint)
-    }
+    const at = this.#out.indexOf(endpoint)
+    if (to === 'healthy' && at >= 0) this.#out.splice(at, 1)
+    else if (to !== 'healthy' && at < 0 && this.#takesCalls(endpoint)) this.#out.push(endpoint)
     this.#reckon()
     this.#onTransition?.(endpoint, from, to, reason, holdMs)
   }

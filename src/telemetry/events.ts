@@ -31,6 +31,8 @@ export interface MeshEvents {
   'endpoint:probing': { peer: string; endpoint: string }
   /** The endpoint gets calls again. */
   'endpoint:restored': { peer: string; endpoint: string }
+  /** An ejected endpoint is no longer one of those that calls go to. */
+  'endpoint:withdrawn': { peer: string; endpoint: string }
   /** Too few endpoints are healthy, so all are used (`on`), or enough are healthy again (`off`). */
   'cluster:panic': { peer: string; protocol?: Protocol; on: boolean; healthy: number; endpoints: number }
   /** The budget did not pay for a retry. */
@@ -123,6 +125,7 @@ export const EVENT_NAMES: readonly EventName[] = Object.freeze([
   'endpoint:ejected',
   'endpoint:probing',
   'endpoint:restored',
+  'endpoint:withdrawn',
   'cluster:panic',
   'retry:budget-exhausted',
   'hedge:changed',

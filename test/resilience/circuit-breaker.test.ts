@@ -32,6 +32,18 @@ function setUp(options: CircuitBreakerOptions = {}) {
 }
 
 describe('circuit breaker', () => {
+  it('is told as closed when it is switched off while open, and nothing of it afterwards', () => {
+    const { changes, policy, admit, run } = setUp({ minimumCalls: 20 })
+    const late = Array.from({ length: 40 }, () => admit()!)
+    run(FAILURE, 20)
+    policy.close()
+    for (const attempt of late) policy.settle(attempt, FAILURE)
+    expect(changes).toEqual([
+      ['closed', 'open'],
+      ['open', 'closed'],
+    ])
+  })
+
   it('opens when more than the threshold failed, not before the minimum of calls', () => {
     const { policy, run } = setUp({ minimumCalls: 20 })
     run(FAILURE, 19)

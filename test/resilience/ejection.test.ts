@@ -305,6 +305,19 @@ describe('ejection', () => {
     expect(policy.panicking).toBe(false)
   })
 
+  it('tells that an ejected endpoint has left, once', () => {
+    const { events, endpoints, first, policy, run, start } = setUp(4)
+    const late = start(first)
+    run(first, FAILURE, 5)
+    first.withdrawn = true
+    policy.watch(endpoints.slice(1))
+    policy.watch(endpoints.slice(1))
+    policy.settle(late, FAILURE)
+    run(first, FAILURE, 5)
+    expect(events).toEqual(['e0: healthy -> ejected (consecutive-failures)', 'e0: ejected -> healthy (withdrawn)'])
+    expect(policy.unhealthy.size).toBe(0)
+  })
+
   it('leaves probing to calls that may be repeated, for a second', () => {
     const { clock, policy, first, run } = setUp()
     run(first, FAILURE, 5)

@@ -57,6 +57,7 @@ const MARKS: ReadonlyMap<string, EventKind> = new Map([
   ['circuit', 'circuit'],
   ['ejected', 'ejection'],
   ['restored', 'ejection'],
+  ['withdrawn', 'ejection'],
   ['panic', 'panic'],
 ])
 

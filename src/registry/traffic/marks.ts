@@ -122,15 +122,18 @@ export class Marks {
   }
 }
 
-/** `ejected` and `restored` are about the same endpoint. */
+/** What ends an ejection: the endpoint gets calls again, or has left. */
+const ENDS_EJECTION: ReadonlySet<string> = new Set(['restored', 'withdrawn'])
+
+/** An ejection and its end are about the same endpoint. */
 function keyOf({ what, to, protocol, route, endpoint }: Mark): string {
-  const subject = what === 'restored' ? 'ejected' : what
+  const subject = ENDS_EJECTION.has(what) ? 'ejected' : what
   return `${subject}\n${to}\n${protocol ?? ''}\n${route ?? ''}\n${endpoint ?? ''}`
 }
 
 /** The state before a mark that does not name it. */
 function usual({ what }: Mark): string {
-  return what === 'restored' ? 'on' : 'off'
+  return ENDS_EJECTION.has(what) ? 'on' : 'off'
 }
 
 /** `undefined`: nothing out of the ordinary. */
@@ -140,6 +143,7 @@ function stateOf({ what, to, process, endpoint = '' }: Mark, state: string): Mar
       return state === 'closed' || state === 'off' ? undefined : { process, to, what, state, endpoint }
     case 'ejected':
     case 'restored':
+    case 'withdrawn':
       return state === 'off' ? undefined : { process, to, what: 'ejected', state: 'ejected', endpoint }
     case 'panic':
       return state === 'on' ? { process, to, what, state, endpoint } : undefined

@@ -46,6 +46,10 @@ function markOf(name: EventName, payload: object): Mark | undefined {
       const { peer, endpoint } = payload as MeshEvents['endpoint:restored']
       return { to: peer, what: 'restored', endpoint: printable(endpoint) }
     }
+    case 'endpoint:withdrawn': {
+      const { peer, endpoint } = payload as MeshEvents['endpoint:withdrawn']
+      return { to: peer, what: 'withdrawn', endpoint: printable(endpoint) }
+    }
     case 'cluster:panic': {
       const { peer, protocol, on } = payload as MeshEvents['cluster:panic']
       return { to: peer, what: 'panic', from: stateOf(!on), now: stateOf(on), ...placeOf({ protocol }) }

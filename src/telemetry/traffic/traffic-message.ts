@@ -105,7 +105,7 @@ export interface TrafficMark {
   readonly protocol?: string
   /** If the state is a route's own. */
   readonly route?: string
-  /** Of `ejected` and `restored`: `address:port`. */
+  /** Of `ejected`, `restored` and `withdrawn`: `address:port`. */
   readonly endpoint?: string
   readonly reason?: string
 }

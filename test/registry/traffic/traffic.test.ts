@@ -389,6 +389,19 @@ describe('marks', () => {
     expect(await rig.edge('checkout', 'inventory', 60_000, 60_000)).toMatchObject({ circuit: 'open', ejected: 2 })
   })
 
+  test('of an ejected endpoint that has left count no longer', async () => {
+    const process = rig.process('checkout')
+    await rig.pass(20_000)
+    const at = { to: 'inventory', endpoint: '10.0.0.1:80' }
+    process.send([{ to: 'inventory', protocol: 'http', calls: 1 }], 5_000, [{ at: 0, what: 'ejected', ...at }])
+    await rig.pass(30_000)
+    expect(await rig.edge('checkout', 'inventory', 60_000)).toMatchObject({ ejected: 1 })
+    process.send([{ to: 'inventory', protocol: 'http', calls: 1 }], 5_000, [{ at: 0, what: 'withdrawn', ...at }])
+    await rig.pass(30_000)
+    expect(await rig.edge('checkout', 'inventory', 60_000)).toMatchObject({ ejected: 0 })
+    expect(await rig.edge('checkout', 'inventory', 60_000, 35_000)).toMatchObject({ ejected: 1 })
+  })
+
   test('of a process that is gone count no longer', async () => {
     const process = rig.process('checkout')
     rig.process('checkout', 'other')
