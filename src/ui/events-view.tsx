@@ -2,7 +2,8 @@
 import { useState } from 'preact/hooks'
 import type { EventKind, MeshEvent } from '../registry/traffic/events.ts'
 import type { Graph } from '../registry/traffic/graph.ts'
-import { clockTime, dateTime } from './format.ts'
+import { clockTime, dateTime, processName } from './format.ts'
+import { Headings } from './headings.tsx'
 import { drift, go, linkTo, type Place } from './place.ts'
 import { useAnswer } from './use-answer.ts'
 
@@ -24,7 +25,15 @@ const KINDS: Readonly<Record<EventKind, string>> = {
 }
 
 /** The end of a trouble. */
-const CALM: ReadonlySet<string> = new Set(['closed', 'restored', 'off', 'allow', 'release', 'expiry-resumed'])
+const CALM: ReadonlySet<string> = new Set([
+  'closed',
+  'restored',
+  'withdrawn',
+  'off',
+  'allow',
+  'release',
+  'expiry-resumed',
+])
 
 interface EventsAnswer {
   readonly events: readonly MeshEvent[]
@@ -79,13 +88,7 @@ export function EventsView({ place, graph }: { place: Place; graph: Graph | unde
         <table>
           <caption>Events, newest first</caption>
           <thead>
-            <tr>
-              {['Time', 'Kind', 'What', 'Service', 'Seen by', 'Instance', 'Detail'].map((heading) => (
-                <th key={heading} scope="col">
-                  {heading}
-                </th>
-              ))}
-            </tr>
+            <Headings titles={['Time', 'Kind', 'What', 'Service', 'Seen by', 'Instance', 'Detail']} />
           </thead>
           <tbody>
             {events.map((event, i) => (
@@ -112,7 +115,7 @@ function Row({ event, place }: { event: MeshEvent; place: Place }) {
       <td>{KINDS[kind] ?? kind}</td>
       <td>{before === null ? what : `${before} → ${what}`}</td>
       <td>{service !== null && <a href={linkTo({ view: 'service', service, filter: '' }, place)}>{service}</a>}</td>
-      <td>{[from, process, who].filter((one) => one !== null).join(', ')}</td>
+      <td>{[process === null ? from : processName(process), who].filter((one) => one !== null).join(', ')}</td>
       <td>{instance}</td>
       <td>{[route === null ? null : `route ${route}`, detail].filter((one) => one !== null).join(', ')}</td>
     </tr>

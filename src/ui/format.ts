@@ -14,8 +14,8 @@ export function rate(perSecond: number | null): string {
 
 export function percent(share: number | null): string {
   if (share === null) return UNKNOWN
-  // Only what is whole is shown as whole.
-  if (share > 0.9995 && share < 1) return '99.9 %'
+  // Downwards, so that only what is whole is shown as whole, and nothing as better than it is.
+  if (share > 0.99) return `${Math.floor(share * 1_000 + 1e-9) / 10} %`
   if (share > 0 && share < 0.0005) return '<0.1 %'
   return `${Number((share * 100).toFixed(1))} %`
 }
@@ -62,6 +62,12 @@ export function shares(parts: Readonly<Record<string, number>> | null): string {
     .sort(([a], [b]) => a.localeCompare(b, undefined, { numeric: true }))
     .map(([name, share]) => `${name} ${percent(share)}`)
     .join(', ')
+}
+
+/** `checkout checkout-9d07af806179` without its service, which its id begins with by default. */
+export function processName(process: string): string {
+  const [service = '', ...id] = process.split(' ')
+  return id.join(' ').startsWith(`${service}-`) ? id.join(' ') : process
 }
 
 function significant(value: number): string {

@@ -1,7 +1,7 @@
 /** Figures, findings and differences as the page shows them. */
 import { describe, expect, it } from 'vitest'
 import { changesBetween } from '../../src/ui/document/diff.ts'
-import { counted, latency, percent, rate, shares, span, UNKNOWN, until } from '../../src/ui/format.ts'
+import { counted, latency, percent, processName, rate, shares, span, UNKNOWN, until } from '../../src/ui/format.ts'
 
 describe('a figure', () => {
   it('that is not known is a dash, and never 0', () => {
@@ -11,11 +11,17 @@ describe('a figure', () => {
 
   it('is whole only if it is', () => {
     expect([1, 0.99999, 0.998, 0.5, 0.00001].map(percent)).toEqual(['100 %', '99.9 %', '99.8 %', '50 %', '<0.1 %'])
+    // 99.5 % is well, and 99.46 % is not.
+    expect([0.995, 0.9946].map(percent)).toEqual(['99.5 %', '99.4 %'])
   })
 
   it('has the digits that the histograms have', () => {
     expect([0.8342, 12.345, 148.2, 1_234].map(latency)).toEqual(['0.83 ms', '12.3 ms', '148 ms', '1.2 s'])
     expect([5_000, 300_000, 7_200_000, 86_400_000 * 30].map(span)).toEqual(['5 s', '5 min', '2 h', '30 d'])
+  })
+
+  it('of a process does not say its service twice', () => {
+    expect(['shop shop-1a2b', 'shop pod-7', 'shop'].map(processName)).toEqual(['shop-1a2b', 'shop pod-7', 'shop'])
   })
 
   it('of versions is in their order', () => {

@@ -85,8 +85,11 @@ test('a service shows its instances, callers, routes and charts', async () => {
   await expect.poll(() => row('web checkout').count()).toBe(0)
   await expect.poll(() => page.locator('.chart canvas').count()).toBe(3)
   await page.getByLabel('Caller').selectOption('checkout')
+  await page.getByLabel('Path').fill('/items/7')
   await page.getByRole('button', { name: 'Explain' }).click()
   await expect.poll(() => page.locator('[aria-live]').innerText()).toMatch(/allowed by allow\[0\]/)
+  // What was typed outlives the answer, and each update of the page.
+  expect(await page.getByLabel('Path').inputValue()).toBe('/items/7')
 })
 
 test('a rollback from the page takes effect', async () => {

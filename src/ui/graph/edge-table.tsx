@@ -36,7 +36,12 @@ export function EdgeTable({ edges, place, title }: { edges: readonly GraphEdge[]
         <thead>
           <tr>
             {(Object.keys(TITLES) as Column[]).map((column) => (
-              <th key={column} scope="col" aria-sort={column !== by ? 'none' : isUp ? 'ascending' : 'descending'}>
+              <th
+                key={column}
+                scope="col"
+                class={column === 'from' || column === 'to' ? '' : 'figure'}
+                aria-sort={column !== by ? 'none' : isUp ? 'ascending' : 'descending'}
+              >
                 <button type="button" onClick={() => sort(column)}>
                   {TITLES[column]}
                   {column === by && (isUp ? ' ▴' : ' ▾')}

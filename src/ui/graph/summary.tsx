@@ -50,7 +50,7 @@ export function Summary({ graph, place }: { graph: Graph; place: Place }) {
         {troubles.length > MOST_LISTED && <li class="hint">and {troubles.length - MOST_LISTED} more</li>}
         {troubles.length === 0 && (
           <li>
-            <span class="calm">Nothing in trouble</span>
+            <span class="calm">{graph.windowMs === 0 ? 'Nothing known of this time' : 'Nothing in trouble'}</span>
           </li>
         )}
       </ul>

@@ -1,5 +1,7 @@
 /** Chooses the window and its end: live, or any moment of the last hour, also played back. */
 import { useEffect, useState } from 'preact/hooks'
+import type { Graph } from '../../registry/traffic/graph.ts'
+import { ask } from '../api.ts'
 import { clockTime, span } from '../format.ts'
 import { drift, go, type Place, WINDOWS } from '../place.ts'
 
@@ -7,6 +9,12 @@ const HOUR_MS = 3_600_000
 const STEP_MS = 5_000
 /** Each second of a replay shows so many ms. */
 const REPLAY_MS = 15_000
+
+/** Where a replay begins: what was before a young registry is not known. */
+async function oldestKnown(): Promise<number> {
+  const hour = ask<Graph>('/v1/traffic/graph?window=1h')
+  return hour.then(({ at, windowMs }) => at - windowMs).catch(() => Date.now() - HOUR_MS)
+}
 
 export function TimeBar({ place, heardAt }: { place: Place; heardAt: number | undefined }) {
   const [isPlaying, setPlaying] = useState(false)
@@ -52,9 +60,9 @@ export function TimeBar({ place, heardAt }: { place: Place; heardAt: number | un
       <button
         type="button"
         aria-pressed={isPlaying}
-        onClick={() => {
+        onClick={async () => {
           setPlaying(!isPlaying)
-          if (at === undefined) go({ at: oldest + REPLAY_MS }, place)
+          if (at === undefined) go({ at: (await oldestKnown()) + REPLAY_MS }, place)
         }}
       >
         {isPlaying ? 'Pause' : 'Replay'}

@@ -21,7 +21,9 @@ export function Expiry() {
           <thead>
             <tr>
               <th scope="col">Ends</th>
-              <th scope="col">Processes</th>
+              <th scope="col" class="figure">
+                Processes
+              </th>
               <th scope="col">
                 <span class="unseen">Bar</span>
               </th>
@@ -60,7 +62,7 @@ function Step({ step: { withinMs, processes, first }, most, at }: { step: Certif
       <td>
         {named.map(({ process, certificateEndsAt }) => (
           <span key={process} class="named">
-            {process} <span class="hint">{until(certificateEndsAt, at)}</span>
+            {processName(process)} <span class="hint">{until(certificateEndsAt, at)}</span>
           </span>
         ))}
         {processes > named.length && named.length > 0 && ` and ${processes - named.length} more`}

@@ -1,6 +1,7 @@
 /** The registries of the mesh: which answer, how current each is, and what it does. */
 import type { ListedRegistry } from '../../registry/fleet/fleet.ts'
 import { span, UNKNOWN } from '../format.ts'
+import { Headings } from '../headings.tsx'
 import { useAnswer } from '../use-answer.ts'
 
 const EVERY_MS = 5_000
@@ -12,15 +13,9 @@ export function Registries() {
       <table>
         <caption>Registries</caption>
         <thead>
-          <tr>
-            {['Registry', 'Address', 'State', 'Version', 'Runs', 'Roles', 'Sessions', 'Revision', 'Lag'].map(
-              (heading) => (
-                <th key={heading} scope="col">
-                  {heading}
-                </th>
-              ),
-            )}
-          </tr>
+          <Headings
+            titles={['Registry', 'Address', 'State', 'Version', 'Runs', 'Roles', 'Sessions', 'Revision', 'Lag']}
+          />
         </thead>
         <tbody>
           {answer?.registries.map((one) => (

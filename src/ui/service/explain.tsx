@@ -51,10 +51,10 @@ export function Explain({ service, callers, onDecided }: ExplainProps) {
           </select>
         </label>
         <label>
-          Method <input name="method" value="GET" size={7} maxLength={32} />
+          Method <input name="method" defaultValue="GET" size={7} maxLength={32} />
         </label>
         <label>
-          Path <input name="path" value="/" maxLength={2_000} />
+          Path <input name="path" defaultValue="/" maxLength={2_000} />
         </label>
         <button type="submit">Explain</button>
       </form>
@@ -65,11 +65,14 @@ export function Explain({ service, callers, onDecided }: ExplainProps) {
 }
 
 function Answer({ answer }: { answer: Explanation }) {
-  const { action, route, targets, warnings, from } = answer
+  const { action, route, targets, warnings, from, method, path } = answer
   return (
     <div aria-live="polite">
       <p>
-        {route === null ? 'No route matches' : `Route ${route}`}: {action}
+        <b>
+          {method} {path}
+        </b>
+        {from !== null && ` from ${from}`}: {route === null ? 'no route matches' : `route ${route}`}, {action}
       </p>
       <ul>
         {targets.map(({ key, service, subset, share, intention, endpoints }) => (

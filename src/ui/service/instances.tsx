@@ -1,7 +1,8 @@
 /** The instances of a service: state, load, latency, certificate, and how current each is. */
 import type { ServiceInstance } from '../../registry/traffic/instances.ts'
 import type { Session } from '../api.ts'
-import { count, dateTime, latency, percent, rate, span, UNKNOWN, until } from '../format.ts'
+import { count, dateTime, latency, percent, processName, rate, span, UNKNOWN, until } from '../format.ts'
+import { Headings } from '../headings.tsx'
 import { useAnswer } from '../use-answer.ts'
 import { Release } from './release.tsx'
 
@@ -30,13 +31,7 @@ export function Instances({ service, session }: InstancesProps) {
         <table>
           <caption>Instances</caption>
           <thead>
-            <tr>
-              {HEADINGS.map((heading) => (
-                <th key={heading} scope="col">
-                  {heading}
-                </th>
-              ))}
-            </tr>
+            <Headings titles={TITLES} />
           </thead>
           <tbody>
             {instances.map((instance) => (
@@ -53,7 +48,7 @@ export function Instances({ service, session }: InstancesProps) {
   )
 }
 
-const HEADINGS = [
+const TITLES = [
   ...['Address', 'State', 'Version', 'Zone', 'Weight', 'Share', 'Served', 'Success', 'p50', 'p99', 'In flight'],
   ...['Calls', 'Certificate', 'Documents', 'Registry', 'Process'],
 ]
@@ -88,7 +83,7 @@ function Instance({ instance, at }: { instance: ServiceInstance; at: number }) {
           ? 'not heard'
           : isSilent
             ? `silent ${span(process.silentMs ?? 0)}`
-            : process.process.replace(/^\S+ /, '')}
+            : processName(process.process)}
       </td>
     </tr>
   )

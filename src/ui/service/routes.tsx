@@ -1,6 +1,7 @@
 /** The routes of a service: the weights as the document has them, and the shares as served. */
 import type { RoutesAnswer } from '../../registry/traffic/routes.ts'
 import { latency, percent, rate, UNKNOWN } from '../format.ts'
+import { Headings } from '../headings.tsx'
 import type { Place } from '../place.ts'
 import { ShareBar } from '../share-bar.tsx'
 import { useAnswer } from '../use-answer.ts'
@@ -30,13 +31,7 @@ export function Routes({ service, place: { windowS, at } }: { service: string; p
           )}
         </caption>
         <thead>
-          <tr>
-            {['Route', 'Method', 'Weights', 'As served', 'Calls', 'Success', 'p99', 'Callers'].map((heading) => (
-              <th key={heading} scope="col">
-                {heading}
-              </th>
-            ))}
-          </tr>
+          <Headings titles={['Route', 'Method', 'Weights', 'As served', 'Calls', 'Success', 'p99', 'Callers']} />
         </thead>
         <tbody>
           {routes.map((one) => (

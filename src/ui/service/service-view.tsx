@@ -48,7 +48,7 @@ export function ServiceView({ place, graph, session }: ServiceViewProps) {
         <p class="hint">No service is chosen.</p>
       ) : (
         <>
-          <h2>{service}</h2>
+          <h2 class="title">{service}</h2>
           {node !== undefined && (
             <p>
               {findingsOfNode(node, graph!.at).map(({ severity, text }) => (
