@@ -317,7 +317,7 @@ export class EjectionPolicy implements Policy, ClusterHealth {
   #change(endpoint: Endpoint, health: EndpointHealth, to: EndpointState, reason: EjectionReason, holdMs: number): void {
     const from = endpoint.state
     endpoint.state = to
-    // Calls that still run there change nothing: the end of its ejection has been told.
+    // Calls that still run there change nothing: `watch` has ended its ejection.
     if (endpoint.withdrawn) return
     if (to !== 'healthy') this.unhealthy.add(endpoint)
     else {
