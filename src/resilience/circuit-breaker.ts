@@ -167,7 +167,7 @@ export class CircuitBreakerPolicy implements Policy {
     else if (this.#state === 'half-open' && this.#probes.size > 0) this.#answers += 1
   }
 
-  /** Takes it off the list of circuits. Listeners see it close, because nothing is refused any more. */
+  /** Takes it off the list of circuits. Listeners see it close: nothing is refused any more. */
   close(): void {
     this.#circuit.shutdown()
     this.#changed('closed')
