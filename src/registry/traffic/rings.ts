@@ -18,7 +18,7 @@ import { takeShare } from './spread.ts'
 import { Totals } from './totals.ts'
 
 /** Of all that is packed. */
-const MOST_BYTES = 72 * 1024 * 1024
+const MOST_BYTES = 68 * 1024 * 1024
 /** Of what one slot takes before it is compacted: more is a flood. */
 const MOST_SLOT_BYTES = 8 * 1024 * 1024
 
