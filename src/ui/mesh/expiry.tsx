@@ -1,7 +1,7 @@
 /** When the certificates of processes end. */
 import type { CertificatesAnswer } from '../../registry/api/traffic-certificates.ts'
 import type { CertificateStep } from '../../registry/traffic/certificates.ts'
-import { counted, span, until } from '../format.ts'
+import { counted, processName, span, until } from '../format.ts'
 import { useAnswer } from '../use-answer.ts'
 
 const EVERY_MS = 10_000
