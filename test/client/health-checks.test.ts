@@ -265,14 +265,15 @@ describe('health checks', () => {
     ejection.watch(others)
     checks.update(others)
     expect(first.state).toBe('healthy')
-    expect(events).toEqual(['e0: healthy -> ejected (health-check, Infinity)'])
+    const told = ['e0: healthy -> ejected (health-check, Infinity)', 'e0: ejected -> healthy (withdrawn)']
+    expect(events).toEqual(told)
     const before = of(asked, first).length
     clock.advance(20_000)
     expect(of(asked, first)).toHaveLength(before)
     ejection.watch(endpoints)
     checks.update(endpoints)
     clock.advance(15_000)
-    expect(events).toHaveLength(2)
+    expect(events).toEqual([...told, told[0]])
     expect(first.state).toBe('ejected')
   })
 
