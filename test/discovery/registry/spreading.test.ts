@@ -37,15 +37,11 @@ const sessions = (): number[] => fleet.members.map(({ registry }) => registry.co
 test.each([
   ['join', {}],
   ['have a certificate already', { restarted: true }],
-])('processes that %s spread over three registries, and are told of one', async (_what, options) => {
+])('processes that %s spread over three registries, with one session each', async (_what, options) => {
   const urls = await several(3)
   for (let i = 0; i < PROCESSES; i++) await open(urls, options)
-  // On a busy machine a session may be lost and made again, but there are never two.
-  for (const { told } of members) {
-    const sessions = told.filter(({ what }) => what === 'connected' || what === 'lost').map(({ what }) => what)
-    expect(sessions).toEqual(sessions.map((_, i) => (i % 2 === 0 ? 'connected' : 'lost')))
-    expect(sessions.at(-1), JSON.stringify(told)).toBe('connected')
-  }
+  // A registry with far more than its share asks some of them to move, to one other each.
+  for (const { told } of members) expect(told.map(({ what }) => what)).toEqual(told.map(() => 'connected'))
   await expect.poll(() => sessions().reduce((sum, some) => sum + some, 0)).toBe(PROCESSES)
   // All at two of them: once in a million runs.
   expect(sessions().every((some) => some > 0)).toBe(true)
