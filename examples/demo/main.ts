@@ -78,8 +78,11 @@ const phases = phasesOf(registries)
 const counted = new Map<string, { before: number; last: number }>()
 
 const processes = new Processes(flags.grpc)
+/** Ends a mesh that was left open. */
+let leave: (() => void) | undefined
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-  process.once(signal, () => {
+  process.on(signal, () => {
+    if (leave !== undefined) return leave()
     processes.killAll()
     process.exit(130)
   })
@@ -109,7 +112,7 @@ async function runDemo(): Promise<Finished[]> {
   screen.say(`starting ${registries === 1 ? 'a registry' : `${registries} registries`} and six services`)
   await processes.startRegistries(registries)
   const page = await processes.page()
-  if (!flags.json) console.log(`the page of the mesh: ${page.url}\n  token: ${page.token}`)
+  if (!flags.json || flags.ui) console.log(`the page of the mesh: ${page.url}\n  token: ${page.token}`)
   await processes.inmesh('apply', '-f', new URL('./policies.yaml', import.meta.url).pathname)
   for (const service of new Set(SERVICES.map(([service]) => service))) await processes.joinToken(service)
   await Promise.all(SERVICES.map(([service, name]) => processes.startService(service, name)))
@@ -180,11 +183,13 @@ async function runPhases(visitor: Mesh): Promise<Finished[]> {
   if (flags.ui) {
     screen.finish(finished.map((past) => ({ ...past, circuits: '', done: true })))
     console.log('The mesh goes on under load; Ctrl+C ends it.')
-    // The handler of the signal ends the process.
-    await new Promise(() => {})
+    await new Promise<void>((resolve) => {
+      leave = resolve
+    })
+    leave = undefined
   }
   await load.stop()
-  screen.finish(finished.map((past) => ({ ...past, circuits: '', done: true })))
+  if (!flags.ui) screen.finish(finished.map((past) => ({ ...past, circuits: '', done: true })))
   return finished
 }
 
