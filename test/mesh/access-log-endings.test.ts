@@ -4,13 +4,13 @@ import { connect } from 'node:net'
 import { text } from 'node:stream/consumers'
 import { Metadata } from '@grpc/grpc-js'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { type AccessLogOptions, isMeshError } from '../../src/index.ts'
+import { isMeshError } from '../../src/index.ts'
 import { startTestMesh, type TestMesh } from '../../src/testing/index.ts'
 import { until } from '../client/http/rig.ts'
 import { Seen } from '../client/websocket/rig.ts'
 import { Shop, shopServer } from '../rigs/shop.ts'
 import { echo } from '../rigs/tcp-target.ts'
-import { LogLines } from '../telemetry/access-log/log-lines.ts'
+import { everything, LogLines } from '../telemetry/access-log/log-lines.ts'
 
 let testMesh: TestMesh
 let client: LogLines
@@ -22,10 +22,6 @@ beforeEach(async () => {
   server = new LogLines()
 })
 afterEach(() => testMesh.close())
-
-const everything = (lines: LogLines, more: Partial<AccessLogOptions> = {}) => ({
-  accessLog: { log: lines.logger, sample: 1, ...more },
-})
 
 describe.each(['auto', 'http1'] as const)('over transport %s', (transport) => {
   const client1 = () => ({ ...everything(client), transport })

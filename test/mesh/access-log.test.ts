@@ -5,14 +5,14 @@ import { text } from 'node:stream/consumers'
 import * as grpc from '@grpc/grpc-js'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { WebSocketServer } from 'ws'
-import { type AccessLogOptions, isMeshError, type Mesh } from '../../src/index.ts'
+import { isMeshError, type Mesh } from '../../src/index.ts'
 import { reset } from '../../src/server/tcp/forward.ts'
 import { startTestMesh, type TestMesh } from '../../src/testing/index.ts'
 import { until } from '../client/http/rig.ts'
 import { Seen } from '../client/websocket/rig.ts'
 import { Shop, shopServer } from '../rigs/shop.ts'
 import { echo } from '../rigs/tcp-target.ts'
-import { LogLines } from '../telemetry/access-log/log-lines.ts'
+import { everything, LogLines } from '../telemetry/access-log/log-lines.ts'
 
 let testMesh: TestMesh
 let client: LogLines
@@ -24,10 +24,6 @@ beforeEach(async () => {
   server = new LogLines()
 })
 afterEach(() => testMesh.close())
-
-const everything = (lines: LogLines, more: Partial<AccessLogOptions> = {}) => ({
-  accessLog: { log: lines.logger, sample: 1, ...more },
-})
 
 describe('a call over HTTP', () => {
   it('has one line in its process and one in the server, by the conventions, without its query', async () => {

@@ -76,7 +76,7 @@ function Arrow({ severity }: { severity: Severity }) {
   )
 }
 
-/** How much each service is called, or calls if nobody calls it. */
+/** Calls per second to each service; of one that no service calls, those that it makes. */
 function loadsOf(edges: readonly GraphEdge[]): Map<string, string> {
   const [called, calls] = [new Map<string, number>(), new Map<string, number>()]
   for (const { from, to, perSecond } of edges) {

@@ -7,7 +7,7 @@ import { drift, go, type Place, WINDOWS } from '../place.ts'
 
 const HOUR_MS = 3_600_000
 const STEP_MS = 5_000
-/** Each second of a replay shows so many ms. */
+/** Milliseconds of the past that a second of a replay shows. */
 const REPLAY_MS = 15_000
 
 /** Where a replay begins: what was before a young registry is not known. */

@@ -1,5 +1,6 @@
 /** A real pino logger whose lines a test reads. */
 import pino from 'pino'
+import type { AccessLogOptions } from '../../../src/index.ts'
 import { until } from '../../client/http/rig.ts'
 
 export type LoggedLine = Readonly<Record<string, unknown>>
@@ -25,4 +26,9 @@ export class LogLines {
     await until(() => this.side(side).length >= count)
     return this.side(side)
   }
+}
+
+/** The option of a member that logs all its calls. */
+export function everything(lines: LogLines, more: Partial<AccessLogOptions> = {}) {
+  return { accessLog: { log: lines.logger, sample: 1, ...more } }
 }
