@@ -1,4 +1,4 @@
-/** The blocks of a page that are commands and files. */
+/** The blocks of a page that are code, commands and files. */
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 
@@ -9,12 +9,15 @@ export interface Block {
   /** Of the page. */
   readonly line: number
   readonly text: string
+  /** What comments right above say: `given`, `runs`, `continues`, `not checked`. */
+  readonly marks: ReadonlyMap<string, string>
 }
 
 export class Page {
   readonly text: string
   readonly blocks: readonly Block[]
 
+  /** `name`: from `docs/`, such as `policies/retry.md` or `../README.md`. */
   constructor(name: string) {
     this.text = readFileSync(fileURLToPath(new URL(`../../docs/${name}`, import.meta.url)), 'utf8')
     this.blocks = blocksOf(this.text)
@@ -44,15 +47,35 @@ function placeOf({ text }: Block): string | undefined {
 
 function blocksOf(text: string): Block[] {
   const blocks: Block[] = []
-  let open: { language: string; tag: string; line: number; lines: string[] } | undefined
-  for (const [index, line] of text.split('\n').entries()) {
-    const fence = /^```(\w*) ?(.*)$/.exec(line)
-    if (fence === null) open?.lines.push(line)
-    else if (open === undefined) open = { language: fence[1]!, tag: fence[2]!, line: index + 1, lines: [] }
-    else {
-      blocks.push({ ...open, text: `${open.lines.join('\n')}\n` })
+  let open: { language: string; tag: string; line: number; lines: string[]; indent: number } | undefined
+  // Where the text between this block and the one before begins.
+  let since = 0
+  const lines = text.split('\n')
+  for (const [index, line] of lines.entries()) {
+    const fence = /^( *)```(\w*) ?(.*)$/.exec(line)
+    if (fence === null) open?.lines.push(line.slice(0, open.indent).trim() === '' ? line.slice(open.indent) : line)
+    else if (open === undefined) {
+      open = { language: fence[2]!, tag: fence[3]!, line: index + 1, lines: [], indent: fence[1]!.length }
+    } else {
+      const { language, tag, line: begin } = open
+      const marks = marksOf(lines.slice(since, begin - 1).join('\n'))
+      blocks.push({ language, tag, line: begin, text: `${open.lines.join('\n')}\n`, marks })
       open = undefined
+      since = index + 1
     }
   }
   return blocks
+}
+
+/** The comments at the end of the text before a block. */
+function marksOf(before: string): ReadonlyMap<string, string> {
+  const marks = new Map<string, string>()
+  let rest = before.trimEnd()
+  for (;;) {
+    const begin = rest.endsWith('-->') ? rest.lastIndexOf('<!--') : -1
+    if (begin < 0) return marks
+    const mark = /^(given|runs|continues|not checked)\b:?\s*([\s\S]*)$/.exec(rest.slice(begin + 4, -3).trim())
+    if (mark !== null) marks.set(mark[1]!, mark[2]!)
+    rest = rest.slice(0, begin).trimEnd()
+  }
 }
