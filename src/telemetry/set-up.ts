@@ -3,12 +3,12 @@
  * inmesh imports an SDK.
  */
 import type { Attributes, AttributeValue } from '@opentelemetry/api'
-import type { SpanExporter } from '@opentelemetry/sdk-trace-node'
 import { check, fields, instance, optional, text, withDefault } from '../options/fields.ts'
 import { share } from '../options/quantities.ts'
+import { loadSdk, type SpanExporter } from './load-sdk.ts'
 import { SERVICE_NAME } from './semantic-conventions.ts'
 
-export type { SpanExporter } from '@opentelemetry/sdk-trace-node'
+export type { SpanExporter } from './load-sdk.ts'
 
 /** Options of {@link startTracing}. */
 export interface TracingOptions {
@@ -51,12 +51,13 @@ const FIELDS = fields({
 })
 
 /**
- * Registers `@opentelemetry/sdk-trace-node` 2.x with a batch span processor, W3C propagation and a
- * parent-based sampler. Call it before `joinMesh`.
+ * Registers the OpenTelemetry SDK with a batch span processor, W3C propagation and a parent-based
+ * sampler: `@opentelemetry/sdk-trace` 3.x with `@opentelemetry/context-async-hooks`, or
+ * `@opentelemetry/sdk-trace-node` 2.x. Call it before `joinMesh`.
  *
  * @throws OptionsError if an option is wrong.
- * @throws Error if `@opentelemetry/api` or `@opentelemetry/sdk-trace-node` is not installed, or an
- * SDK is registered already.
+ * @throws Error if `@opentelemetry/api` or the SDK is not installed, or an SDK is registered
+ * already.
  *
  * @example
  * ```ts
@@ -69,19 +70,16 @@ const FIELDS = fields({
  */
 export async function startTracing(options: TracingOptions): Promise<RunningTracing> {
   const { serviceName, exporter, sampleRatio } = check(FIELDS, options, 'startTracing')
-  const { api, sdk } = await load()
-  const provider = new sdk.NodeTracerProvider({
-    resource: new ServiceResource({ [SERVICE_NAME]: serviceName }),
-    sampler: new sdk.ParentBasedSampler({ root: new sdk.TraceIdRatioBasedSampler(sampleRatio) }),
-    spanProcessors: [new sdk.BatchSpanProcessor(exporter ?? new sdk.ConsoleSpanExporter())],
-  })
+  const { api, createProvider, register } = await loadSdk()
+  const resource = new ServiceResource({ [SERVICE_NAME]: serviceName })
+  const provider = createProvider({ resource, sampleRatio, exporter })
   const known = api.trace.getTracerProvider()
   const proxy = known instanceof api.ProxyTracerProvider ? known : undefined
   if (proxy === undefined || proxy.getDelegate() !== new api.ProxyTracerProvider().getDelegate()) {
     await provider.shutdown()
     throw new Error('startTracing: an OpenTelemetry SDK is registered already; inmesh uses it as it is')
   }
-  provider.register()
+  register(provider)
   let ended: Promise<void> | undefined
   return {
     shutdown() {
@@ -106,17 +104,7 @@ async function within(ms: number, ending: Promise<void>): Promise<void> {
   }
 }
 
-async function load() {
-  try {
-    return { api: await import('@opentelemetry/api'), sdk: await import('@opentelemetry/sdk-trace-node') }
-  } catch (cause) {
-    throw new Error('startTracing needs @opentelemetry/api and @opentelemetry/sdk-trace-node 2.x; install both', {
-      cause,
-    })
-  }
-}
-
-/** A minimal resource; the SDK's package for it is not among our peers. */
+/** A minimal resource of either generation of the SDK. */
 class ServiceResource {
   readonly attributes: Attributes
 
