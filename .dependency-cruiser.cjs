@@ -18,6 +18,7 @@ const order = [
   ['gateway-api', `(${BASE}|resilience|routing|discovery|gateway-api)`],
   ['registry', `(${BASE}|resilience|routing|discovery|identity|telemetry|gateway-api|registry)`],
   ['mesh', `(${BASE}|resilience|routing|discovery|identity|telemetry|client|server|mesh)`],
+  ['frameworks', `(${BASE}|resilience|routing|discovery|identity|telemetry|client|server|mesh|frameworks)`],
   ['simulator', `(${BASE}|resilience|routing|discovery|identity|telemetry|client|server|testing|simulator)`],
   // Of the registry, types of its answers.
   ['ui', '(discovery|registry|ui)'],
@@ -79,6 +80,12 @@ module.exports = {
     only('re2js-only-in-linear-regex', 'node_modules/re2js', '^src/routing/linear-regex'),
     only('p-retry-only-in-retry-loop', 'node_modules/p-retry', '^src/resilience/retry-loop'),
     only('operators-packages-only-in-registry-and-cli', 'node_modules/(yaml|commander|pino)', '^src/(registry|cli)/'),
+    only('nest-only-in-its-module', 'node_modules/(@nestjs|rxjs)', '^src/frameworks/nest/'),
+    only(
+      'microservices-of-nest-only-in-theirs',
+      'node_modules/@nestjs/microservices',
+      '^src/frameworks/nest/microservices/',
+    ),
     only('page-packages-only-in-the-page', 'node_modules/(preact|uplot|@dagrejs)', '^src/ui/'),
     {
       name: 'tls-only-in-identity-pools-and-servers',

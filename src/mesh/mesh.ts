@@ -385,6 +385,22 @@ export class Mesh {
   }
 
   /**
+   * Takes all servers of this process out of the mesh without losing a request; calls of this
+   * process go on, and no server can be added. For a process that closes more than the mesh:
+   * drain first, then what the handlers need. {@link Mesh.close} begins with it. Never rejects.
+   *
+   * @example
+   * ```ts
+   * await mesh.drain()
+   * await database.end()
+   * await mesh.close()
+   * ```
+   */
+  async drain(): Promise<void> {
+    await this.#servers.leave()
+  }
+
+  /**
    * Leaves the mesh without losing a request: out of the pickers of all clients, then finish what
    * runs, then close everything. Resolves when nothing is left; safe to call more than once; never
    * rejects.

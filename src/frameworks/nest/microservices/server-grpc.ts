@@ -1,0 +1,91 @@
+/** Nest's gRPC transport as a server of the mesh, which listens in place of grpc-js. */
+import { type CustomTransportStrategy, type GrpcOptions, ServerGrpc } from '@nestjs/microservices'
+import type { GrpcServing, MeshServer } from '../../../mesh/mesh-server.ts'
+import type { ServeGrpcOptions } from '../../../mesh/serve-options.ts'
+import { OptionsError, show } from '../../../options/fields.ts'
+import { OLDEST_GRPC, requirePeer } from '../../../options/optional-peer.ts'
+import type { Mesh } from '../mesh-token.ts'
+import { assertWithoutEffect } from './without-effect.ts'
+
+/** Nest's own options of a gRPC server, besides those that say where it listens. */
+export interface MeshServerGrpcOptions
+  extends Omit<GrpcOptions['options'], 'url' | 'credentials' | 'gracefulShutdown'> {
+  readonly mesh: Mesh
+  /** How it is served in the mesh, such as `port`, as for `mesh.serveGrpc`. */
+  readonly serve?: ServeGrpcOptions
+}
+
+/** Nest's other options, each with what takes its place. */
+const WITHOUT_EFFECT = {
+  url: 'use `serve: { port }`; the mesh listens',
+  credentials: "mTLS is the mesh's",
+  gracefulShutdown: 'leave it out; the mesh always drains',
+}
+
+/**
+ * A gRPC server of Nest (`@GrpcMethod` and the others) in the mesh: with verified callers,
+ * intentions, deadlines, limits and drain.
+ *
+ * @example
+ * ```ts
+ * const app = await NestFactory.create(AppModule)
+ * const options = { mesh: app.get(Mesh), package: 'shop', protoPath: 'shop.proto', serve: { port: 9090 } }
+ * app.connectMicroservice({ strategy: new MeshServerGrpc(options) })
+ * await app.startAllMicroservices()
+ * ```
+ */
+export class MeshServerGrpc extends ServerGrpc implements CustomTransportStrategy {
+  readonly #mesh: Mesh
+  readonly #serve: ServeGrpcOptions | undefined
+  readonly #nest: Omit<MeshServerGrpcOptions, 'mesh' | 'serve'>
+  #server: MeshServer | undefined
+
+  /** @throws OptionsError naming each option that is missing or has no effect */
+  constructor(options: MeshServerGrpcOptions) {
+    const { mesh, serve, ...nest } = options
+    if (typeof mesh?.serveGrpc !== 'function') {
+      const message = `expected the mesh, got ${show(mesh)}; app.get(Mesh), or inject: [Mesh]`
+      throw new OptionsError('MeshServerGrpc', [{ path: ['mesh'], message }])
+    }
+    assertWithoutEffect('MeshServerGrpc', nest, WITHOUT_EFFECT)
+    super(nest)
+    this.#mesh = mesh
+    this.#serve = serve
+    this.#nest = nest
+  }
+
+  /** The port listened on; `undefined` before `listen`. */
+  get port(): number | undefined {
+    return this.#server?.port
+  }
+
+  /** For Nest: the server, which does not listen itself. */
+  override async createClient(): Promise<unknown> {
+    const { Server } = requirePeer<{ Server: new (options: object) => object }>(
+      '@grpc/grpc-js',
+      OLDEST_GRPC,
+      'MeshServerGrpc',
+    )
+    const { channelOptions, maxSendMessageLength, maxReceiveMessageLength, maxMetadataSize } = this.#nest
+    return new Server({
+      ...channelOptions,
+      ...(maxSendMessageLength && { 'grpc.max_send_message_length': maxSendMessageLength }),
+      ...(maxReceiveMessageLength && { 'grpc.max_receive_message_length': maxReceiveMessageLength }),
+      ...(maxMetadataSize && { 'grpc.max_metadata_size': maxMetadataSize }),
+      ...this.getKeepaliveOptions(),
+    })
+  }
+
+  /** For Nest: adds the services, then listens. */
+  override async start(callback?: () => void): Promise<void> {
+    await this.bindEvents()
+    this.#server = await this.#mesh.serveGrpc(this.grpcClient as GrpcServing, this.#serve)
+    callback?.()
+  }
+
+  /** Drains. */
+  override async close(): Promise<void> {
+    await this.#server?.close()
+    await super.close()
+  }
+}

@@ -1,0 +1,64 @@
+/** Serves a Nest application in the mesh, in place of `app.listen()`. */
+import type { INestApplication, InjectionToken } from '@nestjs/common'
+import { HttpAdapterHost } from '@nestjs/core'
+import type { MeshServer } from '../../mesh/mesh-server.ts'
+import type { ServeOptions } from '../../mesh/serve-options.ts'
+import { OptionsError, show } from '../../options/fields.ts'
+import type { HttpHandler } from '../../server/http/application.ts'
+import { joined, Mesh } from './mesh-token.ts'
+import { type MeshModuleOptions, MODULE_OPTIONS_TOKEN } from './module.ts'
+
+/** The signals that end a mesh; others stay Nest's. */
+const SIGNALS = ['SIGTERM', 'SIGINT']
+
+/**
+ * Initializes the application and serves it in the mesh, as `mesh.serve` does: Express and Fastify
+ * adapters, with WebSocket gateways, versioning and global prefix. Call it in place of
+ * `app.listen()`. SIGTERM and Ctrl-C then close the application (`app.enableShutdownHooks()`): its
+ * servers drain, its providers are destroyed, the mesh is closed, and the process exits with 0.
+ *
+ * @param options - of `mesh.serve`, such as `port`
+ * @throws OptionsError if `app` is no HTTP application, listens already, or has options without
+ * effect, and what `mesh.serve` throws
+ * @example
+ * ```ts
+ * const app = await NestFactory.create(AppModule)
+ * const { port } = await serveNest(app, { port: 8080 })
+ * ```
+ */
+export async function serveNest(app: INestApplication, options?: ServeOptions): Promise<MeshServer> {
+  if (typeof (app as Partial<INestApplication> | null)?.getHttpAdapter !== 'function') {
+    throw wrong(`expected the application that NestFactory.create() makes, got ${show(app)}`)
+  }
+  const mesh = joined(find<Mesh>(app, Mesh))
+  const { handleSignals = true } = find<MeshModuleOptions>(app, MODULE_OPTIONS_TOKEN) ?? {}
+  assertOptions(app)
+  if (handleSignals) app.enableShutdownHooks(SIGNALS, { useProcessExit: true })
+  await app.init()
+  const adapter = app.getHttpAdapter()
+  const handler = adapter.getType() === 'fastify' ? adapter.getInstance() : app.getHttpServer()
+  const server = await mesh.serve(handler as HttpHandler, options)
+  // Nest's own subscribers wait for it (`listen$`).
+  app.get(HttpAdapterHost, { strict: false }).listening = true
+  return server
+}
+
+/** @throws OptionsError in Nest's words; `mesh.serve` would speak of a `node:http` server */
+function assertOptions(app: INestApplication): void {
+  const { listening, setSecureContext } = app.getHttpServer()
+  if (listening === true) throw wrong('listens already: leave out app.listen(), serveNest takes its place')
+  if (typeof setSecureContext === 'function') throw wrong('has httpsOptions: leave them out, the mesh does TLS')
+}
+
+/** `undefined`: no module provides it, for which Nest throws. */
+function find<T>(app: INestApplication, token: InjectionToken): T | undefined {
+  try {
+    return app.get<T>(token, { strict: false })
+  } catch {
+    return undefined
+  }
+}
+
+function wrong(message: string): OptionsError {
+  return new OptionsError('serveNest', [{ path: ['app'], message }])
+}
