@@ -6,6 +6,7 @@ import { type ErrorCode, MeshError, messageOf } from '../core/errors.ts'
 import type { Outcome } from '../core/outcome.ts'
 import type { Protocol } from '../core/protocol.ts'
 import { grpcStatusName } from '../core/status.ts'
+import { retryAfterMs } from '../resilience/policy-list.ts'
 import type { ClientCall } from './call.ts'
 
 const WHY: Partial<Record<ErrorCode, string>> = {
@@ -58,8 +59,15 @@ export function callError(call: ClientCall, outcome: Outcome, now: number): Mesh
     attempts: call.reports,
     elapsedMs,
     sent: call.sent,
+    retryAfterMs: retryAfter(call, outcome),
     cause: outcome.cause,
   })
+}
+
+/** What the peer asked for, or what refuses here. A negative wish of a gRPC peer is none. */
+function retryAfter({ stack }: ClientCall, { verdict, retryAfterMs: asked }: Outcome): number | undefined {
+  if (asked !== undefined) return asked > 0 ? asked : undefined
+  return verdict === 'refused' ? retryAfterMs(stack.service) : undefined
 }
 
 function why(call: ClientCall, code: ErrorCode): string {

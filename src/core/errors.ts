@@ -62,6 +62,7 @@ export interface MeshErrorDetails {
   readonly attempts?: readonly AttemptReport[] | undefined
   readonly elapsedMs?: number | undefined
   readonly sent?: boolean | undefined
+  readonly retryAfterMs?: number | undefined
   readonly cause?: unknown
 }
 
@@ -98,6 +99,11 @@ export class MeshError extends Error {
   readonly elapsedMs: number
   /** May a peer have acted on the request? `false` means: certainly not. */
   readonly sent: boolean
+  /**
+   * After how many ms another call may succeed: until an open circuit admits a probe, until a rate
+   * limit admits again, or what the peer asked for (`retry-after`). `undefined`: not known.
+   */
+  readonly retryAfterMs: number | undefined
 
   constructor(message: string, details: MeshErrorDetails) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause })
@@ -109,6 +115,7 @@ export class MeshError extends Error {
     this.attempts = details.attempts ?? []
     this.elapsedMs = details.elapsedMs ?? 0
     this.sent = details.sent ?? false
+    this.retryAfterMs = details.retryAfterMs
   }
 
   get [BRAND](): true {
@@ -128,6 +135,7 @@ export class MeshError extends Error {
       attempts: this.attempts,
       elapsedMs: this.elapsedMs,
       sent: this.sent,
+      retryAfterMs: this.retryAfterMs,
       cause: messageOf(this.cause),
     }
   }

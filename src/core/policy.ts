@@ -28,4 +28,9 @@ export interface Policy {
    * later all the same.
    */
   answered?(attempt: Attempt): void
+  /**
+   * How long it goes on to refuse, in ms, as far as it knows; 0: it admits, or cannot know. For the
+   * error of a call that it has refused.
+   */
+  readonly retryAfterMs?: number
 }

@@ -1,6 +1,6 @@
 /**
- * Maps the answer of a peer to an outcome, and an error code to a gRPC status. No other file holds
- * such a table.
+ * Maps the answer of a peer to an outcome, and an error code to a gRPC status. What an error is to
+ * our own caller by HTTP is in `src/server/http/problem.ts`.
  */
 import type { ErrorCode } from './errors.ts'
 import { type Outcome, outcome, SUCCESS } from './outcome.ts'

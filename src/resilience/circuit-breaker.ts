@@ -101,6 +101,12 @@ export class CircuitBreakerPolicy implements Policy {
     return this.#probes.size > 0
   }
 
+  /** Until a call may probe. How long a probe takes is not known. */
+  get retryAfterMs(): number {
+    if (this.#state !== 'open' || !this.#circuit.enabled) return 0
+    return Math.max(0, this.#changedAt + this.#resetAfterMs - this.#clock.now())
+  }
+
   /** New settings; state and counts stay. */
   configure(settings: CircuitBreakerSettings): void {
     this.#resetAfterMs = settings.resetAfterMs

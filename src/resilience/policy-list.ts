@@ -16,6 +16,13 @@ export function admitAll(policies: readonly Policy[], attempt: Attempt): ErrorCo
   return undefined
 }
 
+/** How long one of them goes on to refuse, in ms; `undefined` if none knows. */
+export function retryAfterMs(policies: readonly Policy[]): number | undefined {
+  let longest = 0
+  for (const policy of policies) longest = Math.max(longest, policy.retryAfterMs ?? 0)
+  return longest > 0 ? longest : undefined
+}
+
 /** Last asked, first notified. */
 export function settleAll(policies: readonly Policy[], attempt: Attempt, outcome: Outcome): void {
   for (let i = policies.length - 1; i >= 0; i--) policies[i]!.settle(attempt, outcome)

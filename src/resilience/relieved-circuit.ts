@@ -26,6 +26,10 @@ export class RelievedCircuit implements Policy {
     this.#clock = clock
   }
 
+  get retryAfterMs(): number {
+    return this.#circuit.retryAfterMs ?? 0
+  }
+
   admit(attempt: Attempt): ErrorCode | undefined {
     return this.#circuit.admit(attempt)
   }

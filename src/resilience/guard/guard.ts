@@ -16,6 +16,7 @@ import { endCall, startCall } from '../execution.ts'
 import { type HedgeOptions, HedgePolicy } from '../hedge.ts'
 import type { RateLimitOptions } from '../limits/rate-limit.ts'
 import { RateLimitPolicy } from '../limits/rate-limit.ts'
+import { retryAfterMs } from '../policy-list.ts'
 import type { RetryOptions } from '../retry.ts'
 import { AttemptFailed, retryLoop } from '../retry-loop.ts'
 import { SharedResults } from '../shared-results.ts'
@@ -206,7 +207,7 @@ export class Guard implements GuardRules {
     const cause = call.cancelledBy
     endCall(this.stack, call, refusal === 'cancelled' ? NOT_STARTED : outcome('refused', refusal))
     if (refusal === 'cancelled') return isLate(cause) ? cause : this.error(call, 'cancelled', 'was cancelled', cause)
-    return this.error(call, refusal, REFUSED[refusal] ?? 'was refused')
+    return this.error(call, refusal, REFUSED[refusal] ?? 'was refused', undefined, retryAfterMs(this.stack.service))
   }
 
   // What attempts need.
@@ -223,7 +224,7 @@ export class Guard implements GuardRules {
     return outcome('failure', isMeshError(error) ? error.code : 'function-failed', error)
   }
 
-  error(call: Call, code: ErrorCode, what: string, cause?: unknown): MeshError {
+  error(call: Call, code: ErrorCode, what: string, cause?: unknown, retryAfterMs?: number): MeshError {
     return new MeshError(`${call.kind.service} ${what} (${code})`, {
       code,
       service: call.kind.service,
@@ -231,6 +232,7 @@ export class Guard implements GuardRules {
       attempts: call.reports,
       elapsedMs: this.stack.clock.now() - call.startedAt,
       sent: call.attempts > 0,
+      retryAfterMs,
       cause,
     })
   }

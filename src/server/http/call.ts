@@ -21,8 +21,16 @@ import { BodyProgress } from './body-progress.ts'
 import { kindOf } from './call-kind.ts'
 import type { Exchange } from './exchange.ts'
 import { readContext } from './headers.ts'
+import { problemOf } from './problem.ts'
 import type { HttpRequestHead } from './request-head.ts'
-import { discardWrites, observeResponse, type Refusal, type ResponseObserver, refuse } from './response.ts'
+import {
+  answerProblem,
+  discardWrites,
+  observeResponse,
+  type Refusal,
+  type ResponseObserver,
+  refuse,
+} from './response.ts'
 import { TakenOver } from './taken-over.ts'
 
 export interface HttpServerCallHost extends ServedCallHost {
@@ -295,13 +303,19 @@ export class HttpServerCall extends ServedCall implements ResponseObserver {
       }
       return
     }
-    this.verdict = outcome('failure', 'server-error', error, 500)
-    this.#refuse({ status: 500, code: 'server-error', message: 'The handler failed.' })
+    const problem = problemOf(error)
+    this.verdict = { ...httpOutcome(problem?.status ?? 500, false, undefined), cause: error }
+    if (problem === undefined) this.#refuse({ status: 500, code: 'server-error', message: 'The handler failed.' })
+    else this.#sent(answerProblem(request, response, problem))
     discardWrites(response)
   }
 
   #refuse(refusal: Refusal): void {
-    const length = refuse(this.request, this.response, refusal)
+    this.#sent(refuse(this.request, this.response, refusal))
+  }
+
+  /** An answer of ours, in place of the handler's. */
+  #sent(length: number): void {
     if (this.sentBytes >= 0) this.sentBytes = length
   }
 

@@ -10,6 +10,7 @@ import { formatLoad } from '../../core/load-header.ts'
 import { bindEmitter, guardedCallback, prepareEmitter, type UserCodeOwner } from '../guarded-emitter.ts'
 import type { AnswerLoad } from '../server-load.ts'
 import { type Exchange, exchangeOf } from './exchange.ts'
+import type { Problem } from './problem.ts'
 
 /**
  * After an early answer, the rest of the request is read for this time, so that the answer arrives.
@@ -226,17 +227,32 @@ export interface Refusal {
  * Returns the length of that body in bytes.
  */
 export function refuse(request: IncomingMessage, response: ServerResponse, refusal: Refusal): number {
-  for (const name of response.getHeaderNames()) response.removeHeader(name)
   const { status, code, message } = refusal
-  const body = JSON.stringify({ error: { code, message } })
-  const length = Buffer.byteLength(body)
-  const headers = ['content-type', 'application/json', 'content-length', String(length)]
+  const headers = ['content-type', 'application/json']
   if (refusal.notExecuted) headers.push(NOT_EXECUTED, refusal.notExecuted)
   if (refusal.retryAfter === true) headers.push('retry-after', RETRY_AFTER_S)
   if (refusal.close === true) {
     response.shouldKeepAlive = false
     exchangeOf(request.socket)?.close()
   }
+  return answerInstead(request, response, status, headers, JSON.stringify({ error: { code, message } }))
+}
+
+/** Answers in place of the handler that has failed, and drops its headers. Returns the length. */
+export function answerProblem(request: IncomingMessage, response: ServerResponse, problem: Problem): number {
+  return answerInstead(request, response, problem.status, Object.entries(problem.headers).flat(), problem.body)
+}
+
+function answerInstead(
+  request: IncomingMessage,
+  response: ServerResponse,
+  status: number,
+  headers: string[],
+  body: string,
+): number {
+  for (const name of response.getHeaderNames()) response.removeHeader(name)
+  const length = Buffer.byteLength(body)
+  headers.push('content-length', String(length))
   ServerResponse.prototype.writeHead.call(response, status, headers)
   ServerResponse.prototype.end.call(response, body, 'utf8')
   linger(request)
