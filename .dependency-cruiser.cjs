@@ -22,7 +22,11 @@ const order = [
   ['simulator', `(${BASE}|resilience|routing|discovery|identity|telemetry|client|server|testing|simulator)`],
   // Of the registry, types of its answers.
   ['ui', '(discovery|registry|ui)'],
-  ['cli', `(${BASE}|resilience|routing|discovery|identity|telemetry|gateway-api|registry|mux|simulator|cli)`],
+  // Of the mesh, the commands that join it: `call`, `proxy`, `dev`, `doctor`.
+  [
+    'cli',
+    `(${BASE}|resilience|routing|discovery|identity|telemetry|gateway-api|registry|mux|client|mesh|simulator|cli)`,
+  ],
 ]
 
 /** `foreign` may be imported in `rooms` only. */
@@ -74,7 +78,11 @@ module.exports = {
     apart('server', 'http2', '(http|grpc)'),
     only('undici-only-in-http-clients', 'node_modules/undici', '^src/client/(http|websocket)/'),
     only('opentelemetry-only-in-telemetry', 'node_modules/@opentelemetry', '^src/telemetry/'),
-    only('grpc-only-in-grpc-rooms', 'node_modules/@grpc', '^src/(client/grpc|server/grpc|registry/storage/etcd)/'),
+    only(
+      'grpc-only-in-grpc-rooms',
+      'node_modules/@grpc',
+      '^src/(client/grpc|server/grpc|registry/storage/etcd|cli/call/grpc)/',
+    ),
     only('opossum-only-in-its-adapter', 'node_modules/opossum', '^src/resilience/opossum'),
     only('jose-only-in-identity-and-registry', 'node_modules/jose', '^src/(identity|registry)/'),
     only('re2js-only-in-linear-regex', 'node_modules/re2js', '^src/routing/linear-regex'),

@@ -67,7 +67,8 @@ export async function findUrl(env: CliContext['env'], flags: ConnectionFlags): P
   return await firstReachable(findUrls(env, flags))
 }
 
-function findUrls(env: CliContext['env'], flags: ConnectionFlags): URL[] {
+/** All registries of the flags. @throws Failure naming the flag or variable that is wrong */
+export function findUrls(env: CliContext['env'], flags: ConnectionFlags): URL[] {
   const [name, given] =
     flags.registry !== undefined
       ? ['--registry', flags.registry]

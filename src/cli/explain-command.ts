@@ -8,6 +8,7 @@ import { withExample } from './examples.ts'
 import { describeExplanation } from './explanation-text.ts'
 import { invalidUsage } from './failure.ts'
 import { collected, parsed, readHeader } from './flag-values.ts'
+import { readServiceUrl } from './service-url.ts'
 import type { CliContext } from './terminal.ts'
 
 interface ExplainFlags extends ConnectionFlags {
@@ -82,16 +83,5 @@ function grpcRequest(service: string, grpc: string | undefined): object {
 function httpRequest(method: string, text: string, more: string | undefined): object {
   const wanted = "expected '<method> <url>', such as 'GET http://inventory/items/42'"
   if (more !== undefined) throw invalidUsage(`${wanted}, got another argument ${JSON.stringify(more)}`)
-  const url = URL.parse(text)
-  if (url === null || !/^https?:$/.test(url.protocol)) throw invalidUsage(`${wanted}, got ${JSON.stringify(text)}`)
-  if (url.port !== '' || url.username !== '') {
-    throw invalidUsage(`the host of a URL is a service, without port and user: http://${url.hostname}${url.pathname}`)
-  }
-  // The path as it is written: URL would resolve dots and escapes.
-  const path = /^https?:\/\/[^/?#]*([^#]*)/i.exec(text)?.[1] ?? ''
-  return {
-    service: url.hostname.replace(/\.mesh$/, ''),
-    method: method.toUpperCase(),
-    path: path.startsWith('/') ? path : `/${path}`,
-  }
+  return { ...readServiceUrl(text, wanted), method: method.toUpperCase() }
 }

@@ -15,6 +15,10 @@ export const EXIT = Object.freeze({
   invalid: 2,
   /** No answer from the registry. */
   unreachable: 3,
+  /** `call`: the service answered with an error status. */
+  errorStatus: 4,
+  /** `call`: the call failed, so there is no answer. */
+  callFailed: 5,
 })
 
 /** One mistake in a file, with everything that finds it. */

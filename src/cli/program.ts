@@ -6,7 +6,9 @@ import { addApplyCommand } from './apply-command.ts'
 import { addAuditCommand } from './audit-command.ts'
 import { addBackupCommand } from './backup-command.ts'
 import { addCaCommands } from './ca-commands.ts'
+import { addCallCommand } from './call/call-command.ts'
 import { addCheckCommand } from './check-command.ts'
+import { addCompletionCommand } from './completion/completion-command.ts'
 import { addConvertCommand } from './convert-command.ts'
 import { addDecodeCommand } from './decode-command.ts'
 import { addDenyCommands } from './deny-commands.ts'
@@ -34,7 +36,7 @@ import { addTopCommand } from './traffic/top-command.ts'
 import { addWeightCommands } from './weight-commands.ts'
 
 const EXIT_CODES = `
-Exit codes: 0 done; 1 refused or failed; 2 wrong usage or a mistake in a file, nothing was changed; 3 no answer from the registry.`
+Exit codes: 0 done; 1 refused or failed; 2 wrong usage or a mistake in a file, nothing was changed; 3 no answer from the registry; 4 and 5 see \`inmesh call --help\`.`
 
 /** The whole command; `--help` of any part shows an example. */
 export function buildProgram(surroundings: CliContext): Command {
@@ -63,6 +65,7 @@ export function buildProgram(surroundings: CliContext): Command {
   addDiffCommand(program, surroundings)
   addPolicyCommands(program, surroundings)
   addWeightCommands(program, surroundings)
+  addCallCommand(program, surroundings)
   addExplainCommand(program, surroundings)
   addInventoryCommands(program, surroundings)
   addTopCommand(program, surroundings)
@@ -78,6 +81,7 @@ export function buildProgram(surroundings: CliContext): Command {
   addCaCommands(program, surroundings)
   addBackupCommand(program, surroundings)
   addRestoreCommand(program, surroundings)
+  addCompletionCommand(program, surroundings)
   refuseRepeated(program)
   return program
 }

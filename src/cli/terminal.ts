@@ -5,13 +5,14 @@
 import { type Failure, formatLocated, type LocatedIssue } from './failure.ts'
 
 export interface Output {
-  write(text: string): unknown
+  /** False: `drain` is emitted when it takes more. */
+  write(text: string | Uint8Array): unknown
   readonly isTTY?: boolean | undefined
   /** Of a terminal. */
   readonly columns?: number | undefined
   readonly rows?: number | undefined
-  on?(event: 'resize' | 'error', listener: (error?: Error) => void): unknown
-  off?(event: 'resize' | 'error', listener: (error?: Error) => void): unknown
+  on?(event: 'resize' | 'drain' | 'error', listener: (error?: Error) => void): unknown
+  off?(event: 'resize' | 'drain' | 'error', listener: (error?: Error) => void): unknown
 }
 
 /** A terminal's input also gives keys. */
@@ -53,6 +54,11 @@ function jsonLine(value: unknown): string {
   return `${JSON.stringify(value).replace(OBEYED, escaped)}\n`
 }
 
+/** Text of several lines without control characters that a terminal executes. */
+export function printableLines(text: string): string {
+  return text.replace(OBEYED, (character) => (character === '\n' || character === '\t' ? character : '?'))
+}
+
 /** One line without control characters. */
 export function printable(value: unknown): string {
   return String(value ?? '-').replace(OBEYED, '?')
@@ -84,6 +90,11 @@ export class Terminal {
             .map((line) => `${line}\n`)
             .join(''),
     )
+  }
+
+  /** Where results go; for bytes that are shown as they come. */
+  get stdout(): Output {
+    return this.#surroundings.stdout
   }
 
   /** A remark beside the result. Silent with `--json`. */

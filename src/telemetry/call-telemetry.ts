@@ -9,6 +9,7 @@ import type { Outcome } from '../core/outcome.ts'
 import type { MirrorTelemetry, Telemetry } from '../core/telemetry.ts'
 import { FINAL } from '../resilience/retry.ts'
 import type { LoggedCalls } from './access-log/access-log.ts'
+import { ATTEMPT_ENDED, ATTEMPT_STARTED, CALL_ENDED, CallChannels } from './call-channels.ts'
 import { CallMetrics, type Side } from './call-metrics.ts'
 import type { Metrics } from './metrics.ts'
 import { MirrorMetricsAndSpans } from './mirror-telemetry.ts'
@@ -57,6 +58,7 @@ class MeteredAndTraced implements CallTelemetry {
   readonly #taps: Taps | undefined
   readonly #observers: readonly Telemetry[] | undefined
   readonly #clock: Clock
+  readonly #channels: CallChannels
 
   constructor(options: CallTelemetryOptions) {
     const { side, service, metrics, clock, tracingApi, accessLog, observers, traffic = new TrafficCounts() } = options
@@ -72,6 +74,7 @@ class MeteredAndTraced implements CallTelemetry {
       side === 'client' ? new MirrorMetricsAndSpans(metrics, service, traffic, this.#tracing, accessLog) : undefined
     this.#observers = observers === undefined || observers.length === 0 ? undefined : observers
     this.#clock = clock
+    this.#channels = new CallChannels(side, service, clock)
   }
 
   callStarted(call: Call): void {
@@ -91,6 +94,7 @@ class MeteredAndTraced implements CallTelemetry {
   attemptStarted(attempt: Attempt): void {
     if (attempt.number > 0) this.#metrics.attemptFollows(attempt)
     if (attempt.call.observed !== undefined) this.#tracing?.attemptStarted(attempt)
+    if (ATTEMPT_STARTED.hasSubscribers) this.#channels.attemptStarted(attempt)
     if (this.#observers !== undefined) this.#tell((observer) => observer.attemptStarted(attempt))
   }
 
@@ -99,6 +103,9 @@ class MeteredAndTraced implements CallTelemetry {
     if (attempt.call.observed !== undefined) this.#tracing?.attemptEnded(attempt, outcome, waitMs)
     if (this.#accessLog !== undefined && waitMs === FINAL) this.#accessLog.decided(attempt)
     if (this.#taps?.open !== undefined && waitMs === FINAL) this.#taps.decided(attempt)
+    if (ATTEMPT_ENDED.hasSubscribers || CALL_ENDED.hasSubscribers) {
+      this.#channels.attemptEnded(attempt, outcome, waitMs)
+    }
     if (this.#observers !== undefined) this.#tell((observer) => observer.attemptEnded(attempt, outcome, waitMs))
   }
 
@@ -108,6 +115,7 @@ class MeteredAndTraced implements CallTelemetry {
     if (call.observed !== undefined) this.#tracing?.callEnded(call, outcome)
     if (this.#accessLog !== undefined) this.#accessLog.callEnded(call, outcome, endedAt)
     if (this.#taps?.open !== undefined) this.#taps.callEnded(this.#side, call, outcome, endedAt)
+    if (CALL_ENDED.hasSubscribers) this.#channels.callEnded(call, outcome, endedAt)
     if (this.#observers !== undefined) this.#tell((observer) => observer.callEnded(call, outcome))
   }
 

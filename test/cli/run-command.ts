@@ -20,13 +20,13 @@ export async function run(args: readonly string[], around: Around = {}): Promise
   const code = await runCli(args, {
     stdout: {
       isTTY,
-      write(text: string) {
-        stdout += text
+      write(text: string | Uint8Array) {
+        stdout += typeof text === 'string' ? text : Buffer.from(text).toString()
       },
     },
     stderr: {
       isTTY,
-      write(text: string) {
+      write(text: string | Uint8Array) {
         stderr += text
       },
     },

@@ -65,7 +65,8 @@ export interface ShopHandlers {
 export const KINDS = ['get', 'upload', 'watch', 'chat'] as const
 export type Kind = (typeof KINDS)[number]
 
-const definition = loadSync(fileURLToPath(new URL('./protos/shop.proto', import.meta.url)))
+export const SHOP_PROTO = fileURLToPath(new URL('./protos/shop.proto', import.meta.url))
+const definition = loadSync(SHOP_PROTO)
 const { Inventory } = (grpc.loadPackageDefinition(definition) as unknown as { shop: { Inventory: unknown } }).shop
 
 /** The client class. */
