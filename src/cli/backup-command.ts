@@ -4,10 +4,10 @@
  */
 import { join } from 'node:path'
 import type { Command } from 'commander'
+import { VERSION } from '../core/version.ts'
 import type { BackupContents } from '../registry/backup/contents.ts'
 import { BackupError } from '../registry/backup/error.ts'
 import { exportState } from '../registry/backup/export-state.ts'
-import { INMESH_VERSION } from '../registry/backup/exports.ts'
 import type { BackupOrigin } from '../registry/backup/head.ts'
 import { originOf, splitFirstLine } from '../registry/backup/lines.ts'
 import { readBackup } from '../registry/backup/read-backup.ts'
@@ -132,7 +132,7 @@ export async function sharedSource(storage: Storage): Promise<BackupSource> {
 }
 
 function originHere(trustDomain: string | null, engine: string): BackupOrigin {
-  return { trustDomain, createdAt: Date.now(), version: INMESH_VERSION, engine }
+  return { trustDomain, createdAt: Date.now(), version: VERSION, engine }
 }
 
 /** As `--json` prints it. */

@@ -1,6 +1,6 @@
 /** Assembles the `inmesh` command, and turns any failure into one message and an exit code. */
-import { createRequire } from 'node:module'
 import { Command, CommanderError } from 'commander'
+import { VERSION } from '../core/version.ts'
 import { didYouMean } from '../options/nearest.ts'
 import { addApplyCommand } from './apply-command.ts'
 import { addAuditCommand } from './audit-command.ts'
@@ -40,10 +40,9 @@ Exit codes: 0 done; 1 refused or failed; 2 wrong usage or a mistake in a file, n
 
 /** The whole command; `--help` of any part shows an example. */
 export function buildProgram(surroundings: CliContext): Command {
-  const { version } = createRequire(import.meta.url)('../../package.json') as { version: string }
   const program = new Command('inmesh')
     .description('Runs and commands the registry of an inmesh mesh: who runs where, policies, join tokens.')
-    .version(version)
+    .version(VERSION)
     .exitOverride()
     .configureOutput({
       writeOut: (text) => surroundings.stdout.write(text),

@@ -1,6 +1,7 @@
 /**
  * The library's one error class and its stable codes, which metrics and events share.
  */
+import { types } from 'node:util'
 
 /**
  * Why a call, an attempt or an operation of the mesh failed. The codes are stable.
@@ -141,12 +142,17 @@ export class MeshError extends Error {
   }
 }
 
+/** True for errors of other realms, too: those of Node inside Jest or a `node:vm` context. */
+export function isError(value: unknown): value is Error {
+  return value instanceof Error || types.isNativeError(value)
+}
+
 /**
  * The message of an error; `undefined` for other values. Reading a cause may itself throw.
  */
 export function messageOf(cause: unknown): string | undefined {
   try {
-    return cause instanceof Error ? String(cause.message) : undefined
+    return isError(cause) ? String(cause.message) : undefined
   } catch {
     return undefined
   }
@@ -170,5 +176,5 @@ export function isLate(cause: unknown): boolean {
 
 /** What a thrown value says, in words. Anything may be thrown. */
 export function reasonOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
+  return isError(error) ? error.message : String(error)
 }

@@ -10,7 +10,7 @@ import {
   type TLSSocket,
   type TlsOptions,
 } from 'node:tls'
-import { MeshError } from '../core/errors.ts'
+import { isError, MeshError } from '../core/errors.ts'
 import type { Identity } from './identity.ts'
 import { type PeerRefusal, type PeerVerdict, type PeerVerifier, type RefusedPeer, refusePeer } from './peer-verifier.ts'
 import { registryId } from './spiffe-id.ts'
@@ -214,5 +214,5 @@ function reasonOfTlsError(error: unknown): RefusedPeer | undefined {
 
 /** The typings say Error; at run time it is the code. */
 function codeOf(error: unknown): unknown {
-  return error instanceof Error ? (error as NodeJS.ErrnoException).code : error
+  return isError(error) ? (error as NodeJS.ErrnoException).code : error
 }

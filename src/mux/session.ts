@@ -6,8 +6,10 @@
  * - serving → leaving: either side has sent GOAWAY; streams in flight finish
  * - any → closed: the socket has closed
  */
+
 import type { Socket } from 'node:net'
 import type { Clock } from '../core/clock.ts'
+import { isError } from '../core/errors.ts'
 import { FloodGuard } from './flood-guard.ts'
 import { Inbound } from './inbound.ts'
 import type { InboundHost } from './inbound-host.ts'
@@ -326,7 +328,7 @@ export class MuxSession implements StreamHost, InboundHost, SendOwner {
 
   /** @internal One who is notified has thrown: that ends its connection, and no other. */
   failed(error: unknown): void {
-    this.destroy(error instanceof Error ? error : new Error(String(error)))
+    this.destroy(isError(error) ? error : new Error(String(error)))
   }
 
   #streamClosed(): void {

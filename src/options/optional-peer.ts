@@ -1,8 +1,9 @@
 /**
- * Loads an optional peer dependency on first use. It is synchronous because its callers are
- * (`mesh.grpc`).
+ * Loads packages on first use, synchronously because callers are (`mesh.grpc`). A bundle hands its
+ * copies in.
  */
 import { createRequire } from 'node:module'
+import { join } from 'node:path'
 import { OptionsError } from './fields.ts'
 
 /**
@@ -11,8 +12,20 @@ import { OptionsError } from './fields.ts'
  */
 export const OLDEST_GRPC = '1.14.4'
 
-const require = createRequire(import.meta.url)
+/** In a bundle of CommonJS, `import.meta.url` is missing; packages may be beside its program. */
+const require = createRequire(import.meta.url ?? process.argv[1] ?? join(process.cwd(), 'package.json'))
 const loaded = new Map<string, unknown>()
+const handedIn = new Map<string, { readonly module: unknown; readonly version: string }>()
+
+/** From now on, {@link loadPackage} and {@link requirePeer} return `module` for `name`. */
+export function handInPackage(name: string, module: unknown, version: string): void {
+  handedIn.set(name, { module, version })
+}
+
+/** @throws Error with the code `MODULE_NOT_FOUND` */
+export function loadPackage(name: string): unknown {
+  return handedIn.get(name)?.module ?? require(name)
+}
 
 /**
  * Returns the package `name` in version `oldest` or a later one of the same major. `what` names the
@@ -27,21 +40,21 @@ export function requirePeer<T>(name: string, oldest: string, what: string): T {
   try {
     version = installedVersion(name)
   } catch (cause) {
-    const message = `needs the package ${name}, which is not installed: npm install ${name}@^${oldest}`
+    const message = `needs the package ${name}, which is not installed: npm install ${name}@^${oldest} (in a bundle: docs/compatibility.md)`
     throw Object.assign(new OptionsError(what, [{ path: [], message }]), { cause })
   }
   if (!isAtLeast(version, oldest)) {
     const message = `needs ${name} ^${oldest}, found ${version}: npm install ${name}@^${oldest}`
     throw new OptionsError(what, [{ path: [], message }])
   }
-  const module = require(name) as T
+  const module = loadPackage(name) as T
   loaded.set(name, module)
   return module
 }
 
 /** @throws Error if it is not installed */
 export function installedVersion(name: string): string {
-  return (require(`${name}/package.json`) as { version: string }).version
+  return handedIn.get(name)?.version ?? (require(`${name}/package.json`) as { version: string }).version
 }
 
 function isAtLeast(version: string, oldest: string): boolean {

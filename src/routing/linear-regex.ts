@@ -2,7 +2,7 @@
  * Regular expressions of documents, by re2js: its time grows linearly with the text, whatever the
  * pattern. It is loaded when a document first uses one (decision 0029).
  */
-import { createRequire } from 'node:module'
+import { loadPackage } from '../options/optional-peer.ts'
 
 /** As much of re2js as is used. */
 interface Compiled {
@@ -22,14 +22,13 @@ const MOST_INSTRUCTIONS = 1_000
 export const LONGEST_MATCHED = 4_096
 const MOST_CACHED = 1_000
 
-const require = createRequire(import.meta.url)
 const compiled = new Map<string, Compiled>()
 
 /** @throws Error with the reason, in words of the engine */
 function compile(source: string): Compiled {
   const known = compiled.get(source)
   if (known !== undefined) return known
-  const { RE2JS } = require(ENGINE) as Engine
+  const { RE2JS } = loadPackage(ENGINE) as Engine
   const regex = RE2JS.compile(source)
   const size = regex.programSize()
   if (size > MOST_INSTRUCTIONS) throw new Error(`is of ${size} instructions; at most ${MOST_INSTRUCTIONS} are allowed`)

@@ -2,8 +2,10 @@
  * A mux connection that carries gRPC calls. Its dial offers HTTP/2 as well; if the peer takes that,
  * the owner opens a channel of grpc-js instead.
  */
+
 import type * as grpc from '@grpc/grpc-js'
 import type { ErrorCode } from '../../core/errors.ts'
+import { isError } from '../../core/errors.ts'
 import { HTTP2, MUX } from '../../core/transport.ts'
 import type { MuxStream, StreamEvents } from '../../mux/stream.ts'
 import type { ConnectSpan } from '../connect-span.ts'
@@ -205,7 +207,7 @@ export class MuxGrpcConnection implements GrpcConnection, MuxCallHost, DialOwner
   failed(dial: Dial, { code, cause, wrongTransport }: DialFailure): void {
     if (this.#closed || this.#foreign) return
     if (wrongTransport === true) this.#isForeign(dial)
-    else this.#owner.failed(this, code, cause instanceof Error ? cause : new Error(String(cause)))
+    else this.#owner.failed(this, code, isError(cause) ? cause : new Error(String(cause)))
   }
 
   #isForeign(dial: Dial): void {

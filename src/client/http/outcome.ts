@@ -2,7 +2,9 @@
  * Maps responses and undici's errors to outcomes. For a broken connection it decides whether the
  * request may have been executed.
  */
+
 import type { Clock } from '../../core/clock.ts'
+import { isError } from '../../core/errors.ts'
 import { NOT_EXECUTED } from '../../core/headers.ts'
 import { outcome as makeOutcome, type Outcome, repeatedAnswer, SUCCESS } from '../../core/outcome.ts'
 import { httpOutcome, parseRetryAfter } from '../../core/status.ts'
@@ -77,7 +79,7 @@ function outcomeOfStream(error: LostStream): Outcome {
   if (isUnsent(error)) return makeOutcome('refused', 'connect-failed', error)
   // A peer that only takes no more calls on the connection says nothing about its load.
   if (!executed) return makeOutcome('refused', 'refused-by-peer', error, leftBehind ? undefined : 503)
-  const alert = error.cause instanceof Error ? refusedByAlert(error.cause) : undefined
+  const alert = isError(error.cause) ? refusedByAlert(error.cause) : undefined
   if (alert !== undefined) return makeOutcome('refused', 'identity-rejected', alert)
   return makeOutcome(
     'failure',

@@ -5,7 +5,7 @@
 import http2, { type ClientHttp2Session, type ClientHttp2Stream } from 'node:http2'
 import type { ConnectionOptions } from 'node:tls'
 import type { Clock, Timer } from '../../core/clock.ts'
-import { MeshError } from '../../core/errors.ts'
+import { isError, MeshError } from '../../core/errors.ts'
 import { refusalOf as refusedPeer } from '../../identity/tls-options.ts'
 import { LIMITS } from '../limits.ts'
 import { SnapshotRejected } from '../read-field.ts'
@@ -218,7 +218,7 @@ export class SessionConnection {
 /** A refused certificate by its stable reason; TLS itself has only a code for it. */
 function reasonOf(error: Error): string {
   // The stream of a connection that failed is canceled, and only its cause says why.
-  const cause = error.cause instanceof Error ? error.cause : error
+  const cause = isError(error.cause) ? error.cause : error
   const refused = cause instanceof MeshError ? undefined : refusedPeer(cause)
   return refused === undefined
     ? cause.message

@@ -1,16 +1,12 @@
 /** The exports of a running registry: at most two at a time, each at one revision. */
-import { createRequire } from 'node:module'
 import type { Clock } from '../../core/clock.ts'
+import { VERSION } from '../../core/version.ts'
 import { ApiError } from '../api/error.ts'
 import type { Storage } from '../storage/storage.ts'
 import { exportState } from './export-state.ts'
 import type { BackupOrigin } from './head.ts'
 
 const MOST_AT_ONCE = 2
-
-export const { version: INMESH_VERSION } = createRequire(import.meta.url)('../../../package.json') as {
-  version: string
-}
 
 export class Exports {
   readonly #storage: Storage
@@ -33,7 +29,7 @@ export class Exports {
       throw new ApiError('overloaded', `${MOST_AT_ONCE} backups are being made; try again later`)
     }
     const { engine } = this.#storage.status()
-    const origin: BackupOrigin = { trustDomain, createdAt: this.#clock.wallNow(), version: INMESH_VERSION, engine }
+    const origin: BackupOrigin = { trustDomain, createdAt: this.#clock.wallNow(), version: VERSION, engine }
     this.#running += 1
     try {
       if (!(await write(`${JSON.stringify(origin)}\n`))) return

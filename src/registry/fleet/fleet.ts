@@ -2,8 +2,10 @@
  * This registry among those on its store: its announcements, its offices, and its conduct while the
  * store cannot be written.
  */
+
 import type { Clock } from '../../core/clock.ts'
 import { reasonOf } from '../../core/errors.ts'
+import { VERSION } from '../../core/version.ts'
 import { PROTOCOL } from '../../discovery/registry/wire.ts'
 import type { Logger } from '../log.ts'
 import { KEYS, LOCAL_REGISTRY } from '../records.ts'
@@ -20,7 +22,6 @@ import { Publication, type PublicationHost } from './publication.ts'
 import { Reaper } from './reaper.ts'
 import { Sightings } from './sightings.ts'
 import { silentRecord } from './silence.ts'
-import { VERSION } from './version.ts'
 
 /** Between two writes of how many instances are silent, at most; a short lease has less. */
 const SILENT_EVERY_MS = 1_000

@@ -6,7 +6,12 @@ import { promisify } from 'node:util'
 import { gzip } from 'node:zlib'
 
 /** The same place from `src/` and from `dist/`. */
-const DIRECTORY = fileURLToPath(new URL('../../../dist/ui/', import.meta.url))
+function builtFiles(): string | undefined {
+  // A bundle of CommonJS has no URL, and no files of the page beside it.
+  return URL.canParse('../../../dist/ui/', import.meta.url)
+    ? fileURLToPath(new URL('../../../dist/ui/', import.meta.url))
+    : undefined
+}
 
 const TYPES: Readonly<Record<string, string>> = {
   '.html': 'text/html; charset=utf-8',
@@ -26,10 +31,10 @@ export interface StaticFile {
 const compress = promisify(gzip)
 
 export class StaticFiles {
-  readonly #directory: string
+  readonly #directory: string | undefined
   #files: Promise<ReadonlyMap<string, StaticFile>> | undefined
 
-  constructor(directory: string = DIRECTORY) {
+  constructor(directory: string | undefined = builtFiles()) {
     this.#directory = directory
   }
 
@@ -44,12 +49,14 @@ export class StaticFiles {
 
   async #read(): Promise<ReadonlyMap<string, StaticFile>> {
     const files = new Map<string, StaticFile>()
-    const entries = await readdir(this.#directory, { recursive: true, withFileTypes: true }).catch(() => [])
+    const directory = this.#directory
+    if (directory === undefined) return files
+    const entries = await readdir(directory, { recursive: true, withFileTypes: true }).catch(() => [])
     for (const entry of entries) {
       const contentType = TYPES[extname(entry.name)]
       if (!entry.isFile() || contentType === undefined) continue
       const path = join(entry.parentPath, entry.name)
-      const name = path.slice(this.#directory.length).replaceAll('\\', '/').replace(/^\//, '')
+      const name = path.slice(directory.length).replaceAll('\\', '/').replace(/^\//, '')
       const bytes = await readFile(path)
       const isHashed = name.startsWith('assets/')
       files.set(name, { contentType, bytes, gzipped: await compress(bytes), isHashed })

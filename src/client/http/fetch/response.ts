@@ -41,7 +41,8 @@ function builtInResponse(): typeof Response {
   let found: typeof Response = Response
   for (;;) {
     const parent: unknown = Object.getPrototypeOf(found)
-    if (typeof parent !== 'function' || parent === Function.prototype) return found
+    // The end is a `Function.prototype`, in Jest that of another realm: it constructs nothing.
+    if (typeof parent !== 'function' || !Object.hasOwn(parent, 'prototype')) return found
     found = parent as typeof Response
   }
 }
