@@ -100,7 +100,7 @@ module.exports = {
       severity: 'error',
       from: {
         path: '^src',
-        pathNot: '^src/(identity/|client/dial|server/(http/|grpc/|acceptor)|registry/|discovery/registry/)',
+        pathNot: '^src/(identity/|client/dial|server/(http/|grpc/|acceptor|port)|registry/|discovery/registry/)',
       },
       to: { path: '^(node:)?tls$' },
     },

@@ -4,13 +4,14 @@
  */
 
 const CODE = 'identity-rejected'
-const REASON = /^identity-rejected; reason=([a-z][a-z-]{0,39})$/
+const REASON = /^identity-rejected; reason=([a-z][a-z-]{0,39})(?:; .*)?$/s
 
 /**
- * The value of `inmesh-not-executed`, and the debug data of a GOAWAY. `reason`: a `PeerRefusal`.
+ * The value of `inmesh-not-executed`, and the debug data of a GOAWAY. `reason`: a `PeerRefusal`, or
+ * `plaintext`. `notice`: for people.
  */
-export function identityRefusal(reason: string): string {
-  return `${CODE}; reason=${reason}`
+export function identityRefusal(reason: string, notice?: string): string {
+  return `${CODE}; reason=${reason}${notice === undefined ? '' : `; ${notice}`}`
 }
 
 /**
@@ -29,5 +30,6 @@ export interface IdentityRefusal extends Error {
 }
 
 export function refusedByServer(reason: string): IdentityRefusal {
-  return Object.assign(new Error(`it refused our certificate (${reason})`), { reason })
+  const what = reason === 'plaintext' ? 'it requires mutual TLS, and we spoke plaintext' : 'it refused our certificate'
+  return Object.assign(new Error(`${what} (${reason})`), { reason })
 }

@@ -1,28 +1,28 @@
 /**
- * Listens on one port and verifies each peer, then hands the connection to the protocol agreed by
- * ALPN. It also rotates certificates and closes connections.
+ * Verifies the peer of each connection of a port, then hands the connection to the protocol agreed
+ * by ALPN. It also rotates certificates and closes connections.
  */
-import { type AddressInfo, createServer as createNetServer, type Server as NetServer, type Socket } from 'node:net'
-import { createServer as createTlsServer, type TLSSocket, type Server as TlsServer } from 'node:tls'
+import type { AddressInfo, Socket } from 'node:net'
+import type { TLSSocket } from 'node:tls'
 import { certificateTimeOf } from '../core/certificate-time.ts'
 import type { Clock } from '../core/clock.ts'
 import type { LocalAddress } from '../core/endpoint.ts'
-import { MeshError } from '../core/errors.ts'
 import { MUX, type TransportName, type TransportPreference } from '../core/transport.ts'
 import { type Identity, type IdentitySource, isSameMaterial } from '../identity/identity.ts'
 import { PeerVerifier } from '../identity/peer-verifier.ts'
-import { HANDSHAKE_TIMEOUT_MS, refusalOf, serverTlsOptions, verifyPeer } from '../identity/tls-options.ts'
+import { refusalOf, verifyPeer } from '../identity/tls-options.ts'
 import type { LocalDirectory } from '../net/local-directory.ts'
 import type { EventSink } from '../telemetry/events.ts'
 import { CertificateExpiry } from './certificate-expiry.ts'
 import type { Connection } from './connection.ts'
-import { detectPreface, type Prefaced, TLS_PREFACE } from './detect-preface.ts'
+import type { Prefaced } from './detect-preface.ts'
 import type { CallerIdentity } from './inbound-call.ts'
 import { judgeCallers } from './judge-callers.ts'
-import { LingeringClose } from './lingering-close.ts'
-import { LocalListener, sayIfLocal } from './local-listener.ts'
+import { sayIfLocal } from './local-listener.ts'
 import type { ServerMode } from './mode.ts'
+import { Port, type PortOwner, type PortSettings } from './port.ts'
 import type { ServerProtocol } from './protocol.ts'
+import { Strangers } from './strangers.ts'
 
 export interface AcceptorHost {
   readonly clock: Clock
@@ -30,6 +30,7 @@ export interface AcceptorHost {
 }
 
 export interface AcceptorOwner extends AcceptorHost {
+  readonly service: string
   /** Whether `inmesh/1` is offered. */
   readonly transport: TransportPreference
   /** Where it listens beside its port. */
@@ -38,20 +39,11 @@ export interface AcceptorOwner extends AcceptorHost {
   denyCalls(connections: ReadonlySet<Connection>): void
 }
 
-export interface AcceptorSettings {
-  readonly host: string
-  readonly port: number
+export interface AcceptorSettings extends PortSettings {
   readonly mode: ServerMode
-  readonly headersTimeout: number
   readonly rotationGrace: number
-  readonly maxConnections: number | undefined
 }
 
-/** TCP keepalive probes a silent peer after 15 s; the system's default is two hours. */
-export const SOCKET_OPTIONS = { noDelay: true, keepAlive: true, keepAliveInitialDelay: 15_000 } as const
-
-/** A certificate that TLS refuses reaches our verifier, so that the peer gets an answer. */
-const ANSWERED = { admitStrangers: true } as const
 /** At the end of a drain, connections that do not close are destroyed after this time. */
 const CLOSE_MS = 500
 /** From the answers to a denied caller to the end of its connection. */
@@ -59,7 +51,8 @@ const DISMISS_MS = 500
 /** A connection retires when this share of its caller's certificate lifetime is left. */
 const RETIRE_AT_SHARE_LEFT = 0.1
 
-export class Acceptor {
+export class Acceptor implements PortOwner {
+  readonly clock: Clock
   readonly #host: AcceptorOwner
   readonly #settings: AcceptorSettings
   readonly #protocols: readonly ServerProtocol[]
@@ -67,20 +60,16 @@ export class Acceptor {
   readonly #connections = new Map<Connection, ServerProtocol>()
   /** All accepted sockets, also during their handshake. */
   readonly #sockets = new Set<Socket>()
-  readonly #lingering: LingeringClose
+  readonly #strangers: Strangers
   readonly #expiry: CertificateExpiry
+  readonly #port: Port
   #verifier: PeerVerifier | undefined
-  #listening: NetServer | undefined
-  #local: LocalListener | undefined
-  #tls: TlsServer | undefined
   #stopRotation: (() => void) | undefined
   accepted = 0
+  /** Served without TLS. */
   plaintext = 0
-  refused = 0
 
-  /**
-   * `protocols`: the first speaks in plaintext. Without an identity, all connections are plaintext.
-   */
+  /** `protocols`: best first. Without an identity, all connections are plaintext. */
   constructor(
     host: AcceptorOwner,
     settings: AcceptorSettings,
@@ -88,49 +77,49 @@ export class Acceptor {
     identity: IdentitySource | undefined,
     verifier: PeerVerifier | undefined,
   ) {
+    this.clock = host.clock
     this.#host = host
     this.#settings = settings
     this.#protocols = protocols
-    this.#identity = identity
+    this.#identity = settings.mode === 'plaintext' ? undefined : identity
     this.#verifier = verifier
-    this.#lingering = new LingeringClose(host.clock)
+    this.#strangers = new Strangers(host, () => this.transports)
     this.#expiry = new CertificateExpiry(host.clock, () => this.#connections.keys())
+    this.#port = new Port(this, settings, this.#identity?.current)
   }
 
   async listen(): Promise<void> {
-    const { host, port } = this.#settings
-    const server = this.#create()
-    this.#listening = server
-    await new Promise<void>((resolve, reject) => {
-      const failed = (error: Error): void => {
-        this.#stopRotation?.()
-        reject(error)
-      }
-      server.once('error', failed)
-      server.listen({ host, port }, () => {
-        server.off('error', failed)
-        // Accepting may fail later, with too many open files; that must not end the process.
-        server.on('error', ignore)
-        resolve()
+    const identity = this.#identity
+    if (identity !== undefined) {
+      this.#verifier ??= new PeerVerifier(this.clock, identity.current)
+      let last = identity.current
+      this.#stopRotation = identity.onRotate((next) => {
+        const before = last
+        last = next
+        this.#rotate(before, next)
       })
-    })
-    const { localDirectory } = this.#host
-    if (localDirectory === undefined) return
-    this.#local = await LocalListener.open(localDirectory, server, server !== this.#tls)
-    if (!server.listening) this.#local?.close()
+    }
+    try {
+      await this.#port.listen(this.#host.localDirectory)
+    } catch (error) {
+      this.#stopRotation?.()
+      throw error
+    }
+    for (const protocol of this.#protocols) protocol.listening()
   }
 
   /** Its Unix socket; `undefined`: there is none. */
   get local(): LocalAddress | undefined {
-    return this.#local?.address
+    return this.#port.local
   }
 
   get address(): AddressInfo {
-    const address = this.#listening?.address() ?? null
-    if (address === null || typeof address === 'string') {
-      throw new MeshError('The server does not listen any more.', { code: 'closed' })
-    }
-    return address
+    return this.#port.address
+  }
+
+  /** Peers that were not let in. */
+  get refused(): number {
+    return this.#strangers.refused
   }
 
   /** What it offers, best first. */
@@ -155,8 +144,7 @@ export class Acceptor {
   }
 
   stopAccepting(): void {
-    if (this.#listening?.listening === true) this.#listening.close()
-    this.#local?.close()
+    this.#port.stopAccepting()
     for (const protocol of this.#protocols) protocol.stopAccepting()
   }
 
@@ -166,10 +154,10 @@ export class Acceptor {
     this.#expiry.stop()
     for (const [connection, protocol] of this.#connections) protocol.endConnection(connection)
     await new Promise<void>((resolve) => {
-      const timer = this.#host.clock.startTimer(CLOSE_MS, resolve, undefined)
+      const timer = this.clock.startTimer(CLOSE_MS, resolve, undefined)
       const check = (): void => {
         if (this.#sockets.size > 0) return
-        this.#host.clock.stopTimer(timer)
+        this.clock.stopTimer(timer)
         resolve()
       }
       for (const socket of this.#sockets) socket.once('close', check)
@@ -184,82 +172,19 @@ export class Acceptor {
     return this.#host.transport === 'auto' ? all : all.filter(({ alpn }) => alpn !== MUX)
   }
 
-  #create(): NetServer {
-    const { mode, maxConnections } = this.#settings
-    const identity = this.#identity
-    const tls = mode === 'plaintext' || identity === undefined ? undefined : this.#createTls(identity)
-    const server = tls === undefined || mode === 'permissive' ? this.#createNet(tls) : tls
-    if (maxConnections !== undefined) server.maxConnections = maxConnections
-    server.on('connection', (socket: Socket) => this.#track(socket))
-    server.on('drop', () =>
-      this.#host.events.emit('admission:refused', { side: 'server', code: 'concurrency-limited' }),
-    )
-    server.on('listening', () => {
-      for (const protocol of this.#protocols) protocol.listening()
-    })
-    return server
-  }
-
-  #createTls(identity: IdentitySource): TlsServer {
-    const { clock } = this.#host
-    this.#verifier ??= new PeerVerifier(clock, identity.current)
-    const handshakeTimeout = Math.min(this.#settings.headersTimeout, HANDSHAKE_TIMEOUT_MS)
-    const server = createTlsServer({
-      ...serverTlsOptions(identity.current, ANSWERED),
-      // For each handshake, because the offer may change. No answer ends it, as without a callback.
-      // The client's order decides: ours ask for the best first, and gateways may want HTTP/2.
-      ALPNCallback: ({ protocols }) => protocols.find((one) => this.transports.includes(one)),
-      handshakeTimeout,
-      ...SOCKET_OPTIONS,
-    })
-    server.on('secureConnection', (socket) => this.#acceptTls(socket))
-    server.on('tlsClientError', (error: Error, socket: TLSSocket) => {
-      this.#reportRefusal(refusalOf(error, socket)?.reason ?? 'handshake-failed', socket)
-      socket.destroy()
-    })
-    this.#tls = server
-    let last = identity.current
-    this.#stopRotation = identity.onRotate((next) => {
-      const before = last
-      last = next
-      this.#rotate(before, next)
-    })
-    return server
-  }
-
-  /** Plaintext only, or both on one port if there is a `tls` server. */
-  #createNet(tls: TlsServer | undefined): NetServer {
-    const plaintext = this.#usual
-    const otherwise = (socket: Socket): void => this.#acceptPlaintext(socket, plaintext)
-    // A client that waits for its turn to speak TLS would not understand an answer.
-    const silent = tls === undefined ? plaintext.silence : undefined
-    const { headersTimeout } = this.#settings
-    return createNetServer({ allowHalfOpen: true, ...SOCKET_OPTIONS }, (socket) => {
-      const known = this.#prefaced(tls)
-      if (known.length === 0) otherwise(socket)
-      else detectPreface(socket, this.#host.clock, headersTimeout, known, otherwise, silent)
-    })
-  }
-
-  /** The protocols that the first bytes of a connection may name now. */
-  #prefaced(tls: TlsServer | undefined): Prefaced[] {
-    const known: Prefaced[] = []
-    for (const protocol of this.#offered()) {
-      const { preface } = protocol
-      if (preface !== undefined) {
-        known.push({ preface, accept: (socket) => this.#acceptPlaintext(socket, protocol) })
-      }
-    }
-    if (tls !== undefined) known.push({ preface: TLS_PREFACE, accept: (socket) => tls.emit('connection', socket) })
-    return known
-  }
-
   /** The protocol of peers that do not say what they speak. */
-  get #usual(): ServerProtocol {
-    return this.#protocols.find(({ preface }) => preface === undefined) ?? this.#protocols[0]!
+  get #usual(): ServerProtocol | undefined {
+    return this.#protocols.find(({ preface }) => preface === undefined)
   }
 
-  #track(socket: Socket): void {
+  /** Whether only peers with a certificate of the mesh come in. */
+  get #strict(): boolean {
+    return this.#identity !== undefined && this.#settings.mode === 'strict'
+  }
+
+  // PortOwner.
+
+  connected(socket: Socket): void {
     this.accepted += 1
     this.#sockets.add(socket)
     // node:http removes its listener when it hands a socket over, so ours stays until the close.
@@ -267,32 +192,66 @@ export class Acceptor {
     socket.once('close', () => this.#sockets.delete(socket))
   }
 
-  #acceptPlaintext(socket: Socket, protocol: ServerProtocol): void {
-    this.plaintext += 1
-    socket.allowHalfOpen = protocol.allowHalfOpen
-    this.#accept(socket, protocol, undefined, Number.POSITIVE_INFINITY, protocol.retireAt)
+  dropped(): void {
+    this.#host.events.emit('admission:refused', { side: 'server', code: 'concurrency-limited' })
+  }
+
+  speaks(protocol: string): boolean {
+    return this.#offered().some(({ alpn }) => alpn === protocol)
   }
 
   /** No protocol parses a byte of a refused peer. */
-  #acceptTls(socket: TLSSocket): void {
+  secured(socket: TLSSocket): void {
     const verdict = verifyPeer(socket, this.#verifier!)
     const protocol = this.#agreedProtocol(socket)
     if (!verdict.ok) {
-      this.#reportRefusal(verdict.reason, socket)
-      this.#lingering.close(socket, (protocol ?? this.#usual).refusal(verdict.reason))
+      this.#strangers.refuse(socket, verdict.reason, protocol, typeof socket.alpnProtocol === 'string')
       return
     }
     if (protocol === undefined) {
       if (socket.destroyed) return
-      this.#reportRefusal('handshake-failed', socket)
+      this.#strangers.report('handshake-failed', socket)
       socket.destroy()
       return
     }
-    const { clock } = this.#host
+    const { clock } = this
     const expiresAt = verdict.notAfter
     const leftMs = expiresAt - certificateTimeOf(clock).now()
     const retireAt = Math.min(protocol.retireAt, clock.now() + leftMs * (1 - RETIRE_AT_SHARE_LEFT))
     this.#accept(socket, protocol, verdict, expiresAt, retireAt)
+  }
+
+  handshakeFailed(error: Error, socket: TLSSocket): void {
+    this.#strangers.report(refusalOf(error, socket)?.reason ?? 'handshake-failed', socket)
+    socket.destroy()
+  }
+
+  prefaced(): readonly Prefaced[] {
+    // A stranger may speak what is not offered now.
+    const known: Prefaced[] = []
+    for (const protocol of this.#strict ? this.#protocols : this.#offered()) {
+      const { preface } = protocol
+      if (preface !== undefined) known.push({ preface, accept: (socket) => this.#acceptPlaintext(socket, protocol) })
+    }
+    return known
+  }
+
+  unprefaced(socket: Socket): void {
+    this.#acceptPlaintext(socket, this.#usual)
+  }
+
+  get silence(): string | undefined {
+    return this.#usual?.silence
+  }
+
+  #acceptPlaintext(socket: Socket, protocol: ServerProtocol | undefined): void {
+    if (this.#strict) this.#strangers.refuse(socket, 'plaintext', protocol, protocol?.preface !== undefined)
+    else if (protocol === undefined) this.#strangers.refuse(socket, 'protocol-error', undefined, false)
+    else {
+      this.plaintext += 1
+      socket.allowHalfOpen = protocol.allowHalfOpen
+      this.#accept(socket, protocol, undefined, Number.POSITIVE_INFINITY, protocol.retireAt)
+    }
   }
 
   #agreedProtocol({ alpnProtocol }: TLSSocket): ServerProtocol | undefined {
@@ -308,7 +267,7 @@ export class Acceptor {
     expiresAt: number,
     retireAt: number,
   ): void {
-    if (this.#local !== undefined) sayIfLocal(socket)
+    if (this.local !== undefined) sayIfLocal(socket)
     const connection = protocol.createConnection(socket, caller, expiresAt, retireAt)
     connection.transport = protocol.alpn
     this.#connections.set(connection, protocol)
@@ -336,16 +295,10 @@ export class Acceptor {
     this.#host.denyCalls(denied)
     for (const connection of denied) {
       const { socket } = connection
-      this.#reportRefusal('denied', socket)
+      this.#strangers.report('denied', socket)
       this.#connections.get(connection)!.dismiss(connection, 'denied')
-      this.#host.clock.startBackgroundTimer(DISMISS_MS, destroy, socket)
+      this.clock.startBackgroundTimer(DISMISS_MS, destroy, socket)
     }
-  }
-
-  #reportRefusal(reason: string, socket: Socket): void {
-    this.refused += 1
-    const address = socket.remoteAddress
-    this.#host.events.emit('peer:refused', { side: 'server', reason, ...(address !== undefined && { address }) })
   }
 
   /**
@@ -356,10 +309,10 @@ export class Acceptor {
     this.#verifier!.setTrust(next)
     if (next.denied.length > 0) this.#dismissDenied()
     if (isSameMaterial(last, next)) return
-    this.#tls!.setSecureContext(serverTlsOptions(next, ANSWERED))
-    const { clock } = this.#host
+    this.#port.present(next)
+    const { clock } = this
     judgeCallers(this.#connections.keys(), this.#verifier!, clock, (reason, socket) =>
-      this.#reportRefusal(reason, socket),
+      this.#strangers.report(reason, socket),
     )
     if (next.certificate === last.certificate) return
     const now = clock.now()

@@ -6,11 +6,11 @@ import type { Socket } from 'node:net'
 import type { Clock, Timer } from '../core/clock.ts'
 
 export interface RefusalAnswer {
-  /** Sent at once, if the rest has to wait. */
+  /** Sent at once. */
   readonly first?: Uint8Array
-  /** A function is asked when it is sent. */
-  readonly last: Uint8Array | string | (() => Uint8Array)
-  /** Whether the rest may follow after `input`. */
+  /** A function is asked when it is sent. Empty: the connection ends without an answer. */
+  readonly last: Uint8Array | string | (() => Uint8Array | string)
+  /** Whether the rest may follow after `input`. Without it, the rest is sent at once. */
   readonly mayFollow?: (input: Uint8Array) => boolean
 }
 
@@ -62,11 +62,10 @@ class LingeringSocket {
     socket.on('error', ignore)
     socket.once('close', () => this.#closed())
     socket.on('data', (chunk: Uint8Array) => this.#onInput(chunk))
-    if (answer.first === undefined) this.finish()
-    else {
-      socket.write(answer.first)
-      this.#waiting = clock.startBackgroundTimer(MAX_WAIT_MS, finish, this)
-    }
+    socket.once('end', () => this.#waiting !== undefined && this.finish())
+    if (answer.first !== undefined) socket.write(answer.first)
+    if (answer.mayFollow === undefined) this.finish()
+    else this.#waiting = clock.startBackgroundTimer(MAX_WAIT_MS, finish, this)
   }
 
   /** Sends the rest and half-closes. The connection closes when the peer does the same. */

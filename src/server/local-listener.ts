@@ -18,14 +18,10 @@ export class LocalListener {
   }
 
   /** `server`: of the port. Resolves with `undefined` if there can be none. */
-  static async open(
-    directory: LocalDirectory,
-    server: Server,
-    allowHalfOpen: boolean,
-  ): Promise<LocalListener | undefined> {
+  static async open(directory: LocalDirectory, server: Server): Promise<LocalListener | undefined> {
     const made = directory.newSocket()
     if (made === undefined) return undefined
-    const local = createServer({ allowHalfOpen }, (socket) => {
+    const local = createServer({ allowHalfOpen: true }, (socket) => {
       accepted.add(socket)
       sayLoopback(socket)
       server.emit('connection', socket)

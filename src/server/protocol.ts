@@ -7,6 +7,7 @@ import type { TransportName } from '../core/transport.ts'
 import type { Connection } from './connection.ts'
 import type { CallerIdentity } from './inbound-call.ts'
 import type { RefusalAnswer } from './lingering-close.ts'
+import type { Stranger } from './stranger.ts'
 
 export interface ServerProtocol {
   /** Its transport, which is the protocol ID of ALPN. */
@@ -27,8 +28,8 @@ export interface ServerProtocol {
   connectionClosed(connection: Connection): void
   /** Closes a connection after all answers have been sent. */
   endConnection(connection: Connection): void
-  /** The answer to a peer whose certificate is refused: none of its requests is executed. */
-  refusal(reason: string): RefusalAnswer
+  /** The answer to a peer that is not let in: none of its requests is executed. */
+  refusal(stranger: Stranger): RefusalAnswer
   /** The peer of an accepted connection is refused from now on. Its calls have been answered. */
   dismiss(connection: Connection, reason: string): void
   /** The acceptor listens. */

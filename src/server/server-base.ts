@@ -73,7 +73,10 @@ export interface ServerStats {
   readonly accepted: number
   /** Accepted without TLS. In `permissive` mode, 0 means that `strict` would refuse no peer. */
   readonly plaintext: number
-  /** Refused for the peer's certificate, or for a failed handshake. */
+  /**
+   * Not let in: for the peer's certificate or the lack of one, for plaintext, or for a failed
+   * handshake.
+   */
   readonly refused: number
 }
 

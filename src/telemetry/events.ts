@@ -47,7 +47,10 @@ export interface MeshEvents {
    * (`off`).
    */
   'throttle:changed': { peer: string; protocol?: Protocol; route?: string; on: boolean; share: number }
-  /** A certificate was rejected: the peer's by us, or ours by the peer (`ours`). */
+  /**
+   * A peer was not let in: its certificate was rejected, or it has none, or it speaks `plaintext`
+   * to a strict port; `ours`: it rejected our certificate.
+   */
   'peer:refused': { side: 'client' | 'server'; reason: string; ours?: true; peer?: string; address?: string }
   /** Audit: no intention allows this call. */
   'intention:denied': { peer: string; method: string; path: string; reason?: string }

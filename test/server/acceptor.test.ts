@@ -9,6 +9,7 @@ import { resolveGrpcServer } from '../../src/server/grpc/options.ts'
 import { resolveHttpServer } from '../../src/server/http/options.ts'
 import { HttpProtocol } from '../../src/server/http/protocol.ts'
 import { Http2Protocol } from '../../src/server/http2/protocol.ts'
+import { refuseConnection } from '../../src/server/http2/refusal.ts'
 import type { ServerMode } from '../../src/server/mode.ts'
 import { newIdentity } from '../rigs/certificates.ts'
 import { ask, authority, clientOf, FakeIdentitySource, RecordedEvents, TRUSTING } from './rig.ts'
@@ -16,7 +17,13 @@ import { ask, authority, clientOf, FakeIdentitySource, RecordedEvents, TRUSTING 
 /** One port that serves HTTP/1.1 and HTTP/2. */
 async function listen(mode: ServerMode): Promise<{ acceptor: Acceptor; port: number; events: RecordedEvents }> {
   const events = new RecordedEvents()
-  const host: AcceptorOwner = { clock: systemClock, events, transport: 'auto', denyCalls: () => {} }
+  const host: AcceptorOwner = {
+    service: 'inventory',
+    clock: systemClock,
+    events,
+    transport: 'auto',
+    denyCalls: () => {},
+  }
   const http = new HttpProtocol(
     {
       ...host,
@@ -29,7 +36,7 @@ async function listen(mode: ServerMode): Promise<{ acceptor: Acceptor; port: num
   )
   const http2 = createHttp2Server((_request, response) => void response.end('h2'))
   const grpc = new Http2Protocol(
-    { ...host, inject: (socket) => http2.emit('connection', socket) },
+    { ...host, inject: (socket) => http2.emit('connection', socket), refusal: refuseConnection },
     resolveGrpcServer(),
     http2,
   )
@@ -123,7 +130,13 @@ it('asks the clients of both protocols to leave', async () => {
 
 it('offers inmesh/1 while it is preferred, and asks its clients to leave when it is not any more', async () => {
   const events = new RecordedEvents()
-  const host = { clock: systemClock, events, transport: 'auto' as TransportPreference, denyCalls: () => {} }
+  const host = {
+    service: 'inventory',
+    clock: systemClock,
+    events,
+    transport: 'auto' as TransportPreference,
+    denyCalls: () => {},
+  }
   const answers = (alpn: TransportName): HttpProtocol => {
     const protocol = new HttpProtocol(
       {

@@ -18,9 +18,11 @@ import type { Connection } from '../connection.ts'
 import { runUserCode } from '../guarded-emitter.ts'
 import { NewStreams } from '../http2/new-streams.ts'
 import { Http2Protocol, type Http2ProtocolHost } from '../http2/protocol.ts'
+import type { RefusalAnswer } from '../lingering-close.ts'
 import type { MuxConnection } from '../mux/connection.ts'
 import type { MuxHost } from '../mux/protocol.ts'
 import { assertIdentity, ServerBase, type ServerBaseDependencies } from '../server-base.ts'
+import type { Stranger } from '../stranger.ts'
 import { assertServer } from './assert-server.ts'
 import { GrpcServerCall, type GrpcServerCallHost } from './call.ts'
 import { DirectCalls } from './direct-calls.ts'
@@ -41,6 +43,7 @@ import {
 import { NewMuxCalls } from './mux-calls.ts'
 import { GrpcMuxProtocol } from './mux-protocol.ts'
 import { type GrpcServerOptions, type GrpcServerSettings, resolveGrpcServer } from './options.ts'
+import { refuseCalls } from './refusal.ts'
 import { respond } from './response.ts'
 import type { ServedStream } from './served-stream.ts'
 
@@ -116,6 +119,11 @@ export class GrpcServer extends ServerBase implements GrpcServerCallHost, Http2P
     } finally {
       this.#dispatching = undefined
     }
+  }
+
+  /** For the protocol. */
+  refusal(stranger: Stranger): RefusalAnswer {
+    return refuseCalls(stranger)
   }
 
   inject(socket: Socket): void {

@@ -5,14 +5,15 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import { NOT_EXECUTED } from '../../core/headers.ts'
 import { HTTP1, type TransportName } from '../../core/transport.ts'
-import { identityRefusal } from '../../net/identity-refusal.ts'
-import { type AcceptorHost, SOCKET_OPTIONS } from '../acceptor.ts'
+import type { AcceptorHost } from '../acceptor.ts'
 import type { Connection } from '../connection.ts'
 import type { CallerIdentity } from '../inbound-call.ts'
 import type { RefusalAnswer } from '../lingering-close.ts'
+import { SOCKET_OPTIONS } from '../port.ts'
 import type { ServerProtocol } from '../protocol.ts'
+import { refuseHttp1 } from '../refuse-http1.ts'
+import type { Stranger } from '../stranger.ts'
 import type { Expectation } from './call.ts'
 import { HttpConnection, httpConnectionOf } from './connection.ts'
 import { type Exchange, exchangeOf } from './exchange.ts'
@@ -93,10 +94,8 @@ export class HttpProtocol implements ServerProtocol {
     socket.end()
   }
 
-  /** Sent before any request is read. It answers the first, which may be on its way. */
-  refusal(reason: string): RefusalAnswer {
-    const marker = `${NOT_EXECUTED}: ${identityRefusal(reason)}`
-    return { last: `HTTP/1.1 403 Forbidden\r\nConnection: close\r\n${marker}\r\nContent-Length: 0\r\n\r\n` }
+  refusal(stranger: Stranger): RefusalAnswer {
+    return refuseHttp1(stranger)
   }
 
   /** After an answer that is on its way, Node closes the connection. */

@@ -11,15 +11,16 @@ import { attachConnection, type Connection } from '../connection.ts'
 import type { CallerIdentity } from '../inbound-call.ts'
 import type { RefusalAnswer } from '../lingering-close.ts'
 import type { ServerProtocol } from '../protocol.ts'
+import type { Stranger } from '../stranger.ts'
 import { Http2Connection, http2ConnectionOf } from './connection.ts'
-import { refuseConnection } from './refusal.ts'
+import { PREFACE } from './refusal.ts'
 import { ServedSession, type SessionSettings } from './session.ts'
 
 export interface Http2ProtocolHost extends AcceptorHost {
   /** Hands a connection to the server, which opens a session on it. */
   inject(socket: Socket): void
-  /** What a refused peer gets; otherwise a GOAWAY. */
-  refusal?(reason: string): RefusalAnswer
+  /** What a refused peer gets. */
+  refusal(stranger: Stranger): RefusalAnswer
   /** Twice a second. */
   swept?(now: number): void
 }
@@ -30,7 +31,7 @@ export class Http2Protocol implements ServerProtocol, Swept {
   readonly alpn: TransportName = HTTP2
   /** RFC 9113, 3.2 requires ALPN. */
   readonly withoutAlpn = false
-  readonly preface: Uint8Array | undefined
+  readonly preface = PREFACE
   readonly allowHalfOpen = false
   /** A client may connect during the drain, before it has heard of it. */
   readonly retireAt = Number.POSITIVE_INFINITY
@@ -39,13 +40,9 @@ export class Http2Protocol implements ServerProtocol, Swept {
   readonly #sessions = new Map<Connection, ServedSession>()
   readonly #sweeper: Sweeper
 
-  /**
-   * `server`: opens a session on each injected connection. `preface`: of plaintext connections, if
-   * another protocol takes those without.
-   */
-  constructor(host: Http2ProtocolHost, settings: SessionSettings, server: Http2Server, preface?: Uint8Array) {
+  /** `server`: opens a session on each injected connection. */
+  constructor(host: Http2ProtocolHost, settings: SessionSettings, server: Http2Server) {
     this.#host = host
-    this.preface = preface
     this.#settings = settings
     this.#sweeper = new Sweeper(host.clock, SWEEP_MS, this)
     server.on('session', (session: ServerHttp2Session) => this.#open(session))
@@ -75,8 +72,8 @@ export class Http2Protocol implements ServerProtocol, Swept {
     else session.end()
   }
 
-  refusal(reason: string): RefusalAnswer {
-    return this.#host.refusal?.(reason) ?? refuseConnection(reason)
+  refusal(stranger: Stranger): RefusalAnswer {
+    return this.#host.refusal(stranger)
   }
 
   dismiss(connection: Connection, reason: string): void {

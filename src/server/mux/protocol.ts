@@ -16,6 +16,7 @@ import { reportFlood } from '../flood-report.ts'
 import type { CallerIdentity } from '../inbound-call.ts'
 import type { RefusalAnswer } from '../lingering-close.ts'
 import type { ServerProtocol } from '../protocol.ts'
+import type { Stranger } from '../stranger.ts'
 import { MuxConnection } from './connection.ts'
 import { refuseMux } from './refusal.ts'
 
@@ -97,7 +98,7 @@ export class MuxProtocol implements ServerProtocol, Swept {
     this.#leave(connection as MuxConnection, this.#host.clock.now())
   }
 
-  refusal(reason: string): RefusalAnswer {
+  refusal({ reason }: Stranger): RefusalAnswer {
     return refuseMux(reason)
   }
 

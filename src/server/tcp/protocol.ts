@@ -6,6 +6,7 @@ import type { Connection } from '../connection.ts'
 import type { CallerIdentity } from '../inbound-call.ts'
 import type { RefusalAnswer } from '../lingering-close.ts'
 import type { ServerProtocol } from '../protocol.ts'
+import type { Stranger } from '../stranger.ts'
 import { TcpConnection } from './connection.ts'
 
 export interface TcpProtocolHost {
@@ -45,8 +46,9 @@ export class TcpProtocol implements ServerProtocol {
     socket.destroySoon()
   }
 
-  refusal(reason: string): RefusalAnswer {
-    return { last: refusal(identityRefusal(reason)) }
+  /** Only a client of the mesh reads it. What others speak is not known here. */
+  refusal({ reason, named }: Stranger): RefusalAnswer {
+    return { last: named ? refusal(identityRefusal(reason)) : '' }
   }
 
   /** Its call has ended it. */

@@ -1,6 +1,6 @@
 /** What a TCP server forwards connections to: an address, or a Unix socket. */
 import { connect, type Socket } from 'node:net'
-import { SOCKET_OPTIONS } from '../acceptor.ts'
+import { SOCKET_OPTIONS } from '../port.ts'
 
 export type Target = { readonly host: string; readonly port: number } | { readonly path: string }
 

@@ -307,7 +307,7 @@ describe('a refused request', () => {
           marker: refusal,
         })
       }
-      expect(await gone).toBe(refusal)
+      expect((await gone).startsWith(refusal)).toBe(true)
       await closed
     }
     expect(ran).toBe(0)
@@ -320,7 +320,7 @@ describe('a refused request', () => {
     const goAway = await raw.frame(({ type }) => type === FRAME.goAway)
     expect(goAway!.payload.readUInt32BE(0)).toBe(0)
     expect(goAway!.payload.readUInt32BE(4)).toBe(constants.NGHTTP2_REFUSED_STREAM)
-    expect(goAway!.payload.subarray(8).toString()).toBe('identity-rejected; reason=no-certificate')
+    expect(goAway!.payload.subarray(8).toString()).toMatch(/^identity-rejected; reason=no-certificate; This port/)
     expect(await raw.ends()).toBe(true)
   })
 })

@@ -69,7 +69,7 @@ describe('who may connect', () => {
     expect(ran).toBe(0)
     const reasons = events.of('peer:refused').map((event) => event.reason)
     expect(reasons).toEqual([
-      'handshake-failed',
+      'plaintext',
       'no-certificate',
       'untrusted-issuer',
       'several-uri-names',

@@ -31,8 +31,6 @@ export interface HttpOverHttp2Host extends AcceptorHost {
   swept(now: number): void
 }
 
-/** How a plaintext client begins that knows of HTTP/2 (RFC 9113, 3.4). */
-const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n')
 /** Streams of one connection at once: the default of Go. Each is a handler in flight. */
 const MAX_STREAMS = 250
 /** As of HTTP/1.1, whose parser takes 16 KB, and 32 bytes for each line (RFC 9113, 6.5.2). */
@@ -79,5 +77,5 @@ export function httpOverHttp2(host: HttpOverHttp2Host, settings: HttpServerSetti
   const { clock, events } = host
   const inject = (socket: Socket): void => void server.emit('connection', socket)
   const swept = (now: number): void => host.swept(now)
-  return new Http2Protocol({ clock, events, inject, swept, refusal: refuseRequests }, session, server, PREFACE)
+  return new Http2Protocol({ clock, events, inject, swept, refusal: refuseRequests }, session, server)
 }

@@ -1,0 +1,140 @@
+/**
+ * The socket of a server: one port that takes TLS, plaintext or both, and a Unix socket beside it.
+ * The first bytes of a connection tell what it speaks.
+ */
+import { type AddressInfo, createServer as createNetServer, type Server as NetServer, type Socket } from 'node:net'
+import { createServer as createTlsServer, type TLSSocket, type Server as TlsServer } from 'node:tls'
+import type { Clock } from '../core/clock.ts'
+import type { LocalAddress } from '../core/endpoint.ts'
+import { MeshError } from '../core/errors.ts'
+import type { Identity } from '../identity/identity.ts'
+import { HANDSHAKE_TIMEOUT_MS, serverTlsOptions } from '../identity/tls-options.ts'
+import type { LocalDirectory } from '../net/local-directory.ts'
+import { detectPreface, type Prefaced, TLS_PREFACE } from './detect-preface.ts'
+import { LocalListener } from './local-listener.ts'
+
+export interface PortSettings {
+  readonly host: string
+  readonly port: number
+  readonly headersTimeout: number
+  readonly maxConnections: number | undefined
+}
+
+export interface PortOwner {
+  readonly clock: Clock
+  /** A new connection, also before its handshake. */
+  connected(socket: Socket): void
+  /** There are more than `maxConnections`: the system closes one. */
+  dropped(): void
+  secured(socket: TLSSocket): void
+  handshakeFailed(error: Error, socket: TLSSocket): void
+  /** Asked for each handshake, because the offer may change. */
+  speaks(protocol: string): boolean
+  /** What plaintext connections may begin with now. */
+  prefaced(): readonly Prefaced[]
+  /** A plaintext connection that begins with something else. */
+  unprefaced(socket: Socket): void
+  /** The answer to a plaintext client that sends nothing in time. */
+  readonly silence: string | undefined
+}
+
+/** TCP keepalive probes a silent peer after 15 s; the system's default is two hours. */
+export const SOCKET_OPTIONS = { noDelay: true, keepAlive: true, keepAliveInitialDelay: 15_000 } as const
+
+/** A certificate that TLS refuses reaches our verifier, so that the peer gets an answer. */
+const ANSWERED = { admitStrangers: true } as const
+
+export class Port {
+  readonly #settings: PortSettings
+  readonly #server: NetServer
+  readonly #tls: TlsServer | undefined
+  #local: LocalListener | undefined
+
+  /** `identity`: for TLS; `undefined`: plaintext only. */
+  constructor(owner: PortOwner, settings: PortSettings, identity: Identity | undefined) {
+    this.#settings = settings
+    this.#tls = identity === undefined ? undefined : createTls(owner, settings, identity)
+    this.#server = createServer(owner, settings, this.#tls)
+  }
+
+  /** `localDirectory`: where its Unix socket is made. @throws the system's error */
+  async listen(localDirectory: LocalDirectory | undefined): Promise<void> {
+    const server = this.#server
+    const { host, port } = this.#settings
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject)
+      server.listen({ host, port }, () => {
+        server.off('error', reject)
+        // Accepting may fail later, with too many open files; that must not end the process.
+        server.on('error', ignore)
+        resolve()
+      })
+    })
+    if (localDirectory === undefined) return
+    this.#local = await LocalListener.open(localDirectory, server)
+    if (!server.listening) this.#local?.close()
+  }
+
+  /** Its Unix socket; `undefined`: there is none. */
+  get local(): LocalAddress | undefined {
+    return this.#local?.address
+  }
+
+  get address(): AddressInfo {
+    const address = this.#server.address()
+    if (address === null || typeof address === 'string') {
+      throw new MeshError('The server does not listen any more.', { code: 'closed' })
+    }
+    return address
+  }
+
+  /** For handshakes from now on. */
+  present(identity: Identity): void {
+    this.#tls?.setSecureContext(serverTlsOptions(identity, ANSWERED))
+  }
+
+  stopAccepting(): void {
+    if (this.#server.listening) this.#server.close()
+    this.#local?.close()
+  }
+}
+
+function createTls(owner: PortOwner, settings: PortSettings, identity: Identity): TlsServer {
+  const server = createTlsServer({
+    ...serverTlsOptions(identity, ANSWERED),
+    // No answer ends the handshake, as without a callback. The client's order decides: ours ask for
+    // the best first, and gateways may want HTTP/2.
+    ALPNCallback: ({ protocols }) => protocols.find((one) => owner.speaks(one)),
+    handshakeTimeout: Math.min(settings.headersTimeout, HANDSHAKE_TIMEOUT_MS),
+  })
+  server.on('secureConnection', (socket) => owner.secured(socket))
+  server.on('tlsClientError', (error: Error, socket: TLSSocket) => owner.handshakeFailed(error, socket))
+  return server
+}
+
+function createServer(owner: PortOwner, settings: PortSettings, tls: TlsServer | undefined): NetServer {
+  const secure: Prefaced | undefined = tls && {
+    preface: TLS_PREFACE,
+    accept: (socket) => {
+      socket.allowHalfOpen = false
+      tls.emit('connection', socket)
+    },
+  }
+  const otherwise = (socket: Socket): void => owner.unprefaced(socket)
+  const { headersTimeout, maxConnections } = settings
+  const server = createNetServer({ allowHalfOpen: true, ...SOCKET_OPTIONS })
+  server.on('connection', (socket: Socket) => {
+    owner.connected(socket)
+    const plaintext = owner.prefaced()
+    const known = secure === undefined ? plaintext : [secure, ...plaintext]
+    // A client that waits for its turn to speak TLS would not understand an answer.
+    const silence = secure === undefined ? owner.silence : undefined
+    if (known.length === 0) otherwise(socket)
+    else detectPreface(socket, owner.clock, headersTimeout, known, otherwise, silence)
+  })
+  if (maxConnections !== undefined) server.maxConnections = maxConnections
+  server.on('drop', () => owner.dropped())
+  return server
+}
+
+function ignore(): void {}
