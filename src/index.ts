@@ -39,6 +39,7 @@ export type {
   Explanation,
 } from './discovery/explanation.ts'
 export { joinMesh } from './mesh/join-mesh.ts'
+export { joinOnce } from './mesh/join-once.ts'
 export type { Mesh } from './mesh/mesh.ts'
 export type { MeshServer } from './mesh/mesh-server.ts'
 export type { MeshOptions } from './mesh/options.ts'

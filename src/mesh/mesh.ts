@@ -116,6 +116,11 @@ export class Mesh {
     return this.#membership.stale
   }
 
+  /** @internal Whether `close` has begun. */
+  get leaving(): boolean {
+    return this.#closing !== undefined
+  }
+
   /** Port of the admin listener; `undefined` if there is none. */
   get adminPort(): number | undefined {
     return this.#admin?.port

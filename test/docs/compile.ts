@@ -56,6 +56,10 @@ const OPTIONS: ts.CompilerOptions = {
   checkJs: true,
 }
 
+/** NestJS decorates parameters, which the standard's decorators cannot. */
+const NEST_OPTIONS: ts.CompilerOptions = { ...OPTIONS, experimentalDecorators: true, emitDecoratorMetadata: true }
+const OF_NEST = /from '(?:@nestjs|inmesh\/nest)/
+
 /** A part of a page may end early, as the body of a handler does. */
 const RETURN_OUTSIDE = 1108
 
@@ -68,10 +72,17 @@ interface Source {
 
 /** Each mistake with its place in the page and its line. */
 export function mistakesIn(blocks: readonly PlacedBlock[]): readonly string[] {
+  const isNest = (block: PlacedBlock): boolean => OF_NEST.test(sourceOf(block).text)
+  const ofNest = blocks.filter(isNest)
+  const others = blocks.filter((block) => !isNest(block))
+  return [...mistakesWith(NEST_OPTIONS, ofNest), ...mistakesWith(OPTIONS, others)]
+}
+
+function mistakesWith(options: ts.CompilerOptions, blocks: readonly PlacedBlock[]): readonly string[] {
   const sources = new Map(blocks.map((block) => [fileOf(block), sourceOf(block)]))
-  const host = hostOf(new Map([...sources].map(([file, { text }]) => [file, text])))
+  const host = hostOf(new Map([...sources].map(([file, { text }]) => [file, text])), options)
   const given = join(ROOT, 'docs/given.d.ts')
-  const program = ts.createProgram([given, ...sources.keys()], OPTIONS, host)
+  const program = ts.createProgram([given, ...sources.keys()], options, host)
   const file = program.getSourceFile(given)
   const own = [...program.getSyntacticDiagnostics(file), ...program.getSemanticDiagnostics(file)]
   return [
@@ -117,8 +128,8 @@ function mistakesOf({ block, before }: Source, program: ts.Program, file: ts.Sou
     })
 }
 
-function hostOf(texts: ReadonlyMap<string, string>): ts.CompilerHost {
-  const host = ts.createCompilerHost(OPTIONS)
+function hostOf(texts: ReadonlyMap<string, string>, compilerOptions: ts.CompilerOptions): ts.CompilerHost {
+  const host = ts.createCompilerHost(compilerOptions)
   const read = (file: string): string | undefined => {
     if (file === join(ROOT, 'docs/given.d.ts')) return GIVEN
     return texts.get(file) ?? Object.entries(MODULES).find(([end]) => file.endsWith(`/${end}`))?.[1]

@@ -1,0 +1,8 @@
+/** Next calls this once, when a server starts; it answers no request before. */
+export async function register(): Promise<void> {
+  // The edge runtime has no sockets. Next removes this branch from what it builds for it.
+  if (process.env.NEXT_RUNTIME === 'nodejs') {
+    const { mesh } = await import('./lib/mesh')
+    await mesh()
+  }
+}
