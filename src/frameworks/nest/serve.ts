@@ -43,11 +43,22 @@ export async function serveNest(app: INestApplication, options?: ServeOptions): 
   return server
 }
 
+/** Options of `NestFactory.create` that do harm or have no effect, each with the reason. */
+const REFUSED_OPTIONS = {
+  httpsOptions: 'the mesh does TLS',
+  forceCloseConnections: 'the mesh closes its connections itself',
+  return503OnClosing: 'callers in the mesh go elsewhere first, and until then this instance serves them',
+}
+
 /** @throws OptionsError in Nest's words; `mesh.serve` would speak of a `node:http` server */
 function assertOptions(app: INestApplication): void {
-  const { listening, setSecureContext } = app.getHttpServer()
-  if (listening === true) throw wrong('listens already: leave out app.listen(), serveNest takes its place')
-  if (typeof setSecureContext === 'function') throw wrong('has httpsOptions: leave them out, the mesh does TLS')
+  if (app.getHttpServer().listening === true) {
+    throw wrong('listens already: leave out app.listen(), serveNest takes its place')
+  }
+  const { appOptions = {} } = app as { appOptions?: Readonly<Record<string, unknown>> }
+  for (const [option, reason] of Object.entries(REFUSED_OPTIONS)) {
+    if (appOptions[option]) throw wrong(`has the option ${option}: leave it out, because ${reason}`)
+  }
 }
 
 /** `undefined`: no module provides it, for which Nest throws. */

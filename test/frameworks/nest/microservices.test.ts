@@ -6,8 +6,10 @@ import {
   type requestCallback,
 } from '@grpc/grpc-js'
 import { loadSync } from '@grpc/proto-loader'
-import { Controller, Inject, Injectable, type OnModuleDestroy } from '@nestjs/common'
+import { Controller, Inject, Injectable, Module, type OnModuleDestroy } from '@nestjs/common'
+import { NestFactory } from '@nestjs/core'
 import {
+  type AsyncMicroserviceOptions,
   type ClientGrpc,
   ClientsModule,
   GrpcMethod,
@@ -17,11 +19,11 @@ import {
 } from '@nestjs/microservices'
 import { firstValueFrom, from, map, type Observable, of, toArray } from 'rxjs'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { type GrpcClient, Mesh, MeshGrpcClient, serveNest } from '../../../src/frameworks/nest/index.ts'
+import { type GrpcClient, Mesh, MeshGrpcClient, MeshModule, serveNest } from '../../../src/frameworks/nest/index.ts'
 import { MeshClientGrpc, MeshServerGrpc } from '../../../src/frameworks/nest/microservices/index.ts'
 import { currentCall } from '../../../src/index.ts'
 import { startTestMesh, type TestMesh } from '../../../src/testing/index.ts'
-import { closeApp, createApp } from './rig.ts'
+import { closeApp, createApp, joining } from './rig.ts'
 
 const PROTO = { package: 'shop', protoPath: `${import.meta.dirname}/shop.proto` }
 
@@ -183,6 +185,24 @@ test('closing under load loses no call, of an application that serves HTTP and g
   left = true
   await loads
   expect(answered).toBeGreaterThan(50)
+})
+
+test('an application that serves gRPC alone gets its mesh from a factory', async () => {
+  @Module({
+    imports: [MeshModule.forRoot(joining(testMesh, 'alone'))],
+    controllers: [StockController],
+    providers: [Shelves],
+  })
+  class Alone {}
+  const useFactory = (mesh: Mesh) => ({ strategy: new MeshServerGrpc({ mesh, ...PROTO }) })
+  const options = { inject: [Mesh], useFactory, logger: false as const, abortOnError: false }
+  const app = await NestFactory.createMicroservice<AsyncMicroserviceOptions>(Alone, options)
+  await app.listen()
+  const client = (await testMesh.join('checkout')).grpc(shop.Stock, 'alone')
+  expect(await client.promises.get({ sku: 'a' })).toMatchObject({ left: 7, for: 'checkout' })
+  const late = client.promises.get({ sku: 'a' })
+  await app.close()
+  expect(await late).toMatchObject({ left: 7 })
 })
 
 test('options of Nest without effect are refused with what takes their place', async () => {

@@ -1,5 +1,5 @@
 import { Controller, forwardRef, Get, Inject, Injectable, Module, Param, Scope } from '@nestjs/common'
-import { REQUEST } from '@nestjs/core'
+import { NestFactory, REQUEST } from '@nestjs/core'
 import { Test } from '@nestjs/testing'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import {
@@ -177,16 +177,26 @@ test('a module without options, and a second one, are refused before anything jo
   expect(await app.get(Stock, { strict: false }).left('a')).toMatchObject({ by: 'orders' })
 })
 
+test('an application without a server joins, and leaves when it is closed', async () => {
+  @Module({ imports: [MeshModule.forRoot(joining(testMesh, 'worker'))] })
+  class Worker {}
+  const app = await NestFactory.createApplicationContext(Worker, { logger: false, abortOnError: false })
+  const mesh = app.get(Mesh)
+  expect((await mesh.fetch('http://inventory/')).status).toBe(200)
+  await app.close()
+  await expect(mesh.fetch('http://inventory/')).rejects.toMatchObject({ code: 'closed' })
+})
+
 test('a start that waits for the registry says so, and ends with the reason', async () => {
   const lines: string[] = []
   const logger = { log: () => {}, error: () => {}, warn: (message: string) => lines.push(message) }
-  const options = joining(testMesh, 'lonely', { registry: 'https://127.0.0.1:1', joinTimeout: 1_500 })
+  const options = joining(testMesh, 'lonely', { registry: 'https://127.0.0.1:1', joinTimeout: 2_500 })
   const compiling = Test.createTestingModule({ imports: [MeshModule.forRoot(options)] })
     .setLogger(logger)
     .compile()
   await expect(compiling).rejects.toMatchObject({ code: 'registry-unavailable' })
   expect(lines).toEqual([
-    'Waiting for the registry at https://127.0.0.1:1 to join the mesh as lonely, for 1500 ms at most',
+    'Waiting for the registry at https://127.0.0.1:1 to join the mesh as lonely, for 2500 ms at most',
   ])
 })
 
@@ -204,6 +214,15 @@ test('a test replaces one client, or the whole mesh by that of inmesh/testing', 
   expect(await replaced.get(Stock).left('a')).toEqual({ by: 'orders', left: 0 })
   expect(asked).toBe(before)
   await replaced.close()
+
+  // A fake of the whole mesh makes clients, too.
+  const fetched = { http: () => fake, grpc: () => fake }
+  const faked = await Test.createTestingModule({ imports: [MeshModule.forRoot()] })
+    .overrideProvider(Mesh)
+    .useValue(fetched)
+    .compile()
+  expect(faked.get(Mesh)).toBe(fetched)
+  await faked.close()
 
   const real = await Test.createTestingModule(metadata)
     .overrideProvider(Mesh)

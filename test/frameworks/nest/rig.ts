@@ -30,16 +30,21 @@ export function createApp(
   service: string,
   metadata: ModuleMetadata,
   adapter?: AbstractHttpAdapter,
+  options?: NestApplicationOptions,
 ): Promise<INestApplication> {
   const root = MeshModule.forRoot(joining(testMesh, service))
-  return createFrom({ ...metadata, imports: [root, ...(metadata.imports ?? [])] }, adapter)
+  return createFrom({ ...metadata, imports: [root, ...(metadata.imports ?? [])] }, adapter, options)
 }
 
 /** An application whose root module is `metadata` as it is. */
-export async function createFrom(metadata: ModuleMetadata, adapter?: AbstractHttpAdapter): Promise<INestApplication> {
+export async function createFrom(
+  metadata: ModuleMetadata,
+  adapter?: AbstractHttpAdapter,
+  given?: NestApplicationOptions,
+): Promise<INestApplication> {
   class AppModule {}
   Module(metadata)(AppModule)
-  const options: NestApplicationOptions = { logger: ['error', 'fatal'], abortOnError: false }
+  const options: NestApplicationOptions = { logger: ['error', 'fatal'], abortOnError: false, ...given }
   const app = await (adapter === undefined
     ? NestFactory.create(AppModule, options)
     : NestFactory.create(AppModule, adapter, options))

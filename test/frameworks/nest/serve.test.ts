@@ -158,6 +158,11 @@ test('what cannot be served is refused with what to do', async () => {
   await expect(serveNest({} as never)).rejects.toThrow('expected the application that NestFactory.create() makes')
   await expect(serveNest(await createApp(testMesh, 'refused', {}), { prt: 1 } as never)).rejects.toThrow('port')
 
+  for (const option of ['forceCloseConnections', 'return503OnClosing']) {
+    const other = await createApp(testMesh, 'refused', {}, new ExpressAdapter(), { [option]: true })
+    await expect(serveNest(other)).rejects.toThrow(`has the option ${option}: leave it out`)
+  }
+
   class Empty {}
   const outside = await NestFactory.create({ module: Empty }, { logger: false, abortOnError: false })
   await expect(serveNest(outside)).rejects.toThrow('import MeshModule.forRoot(')
