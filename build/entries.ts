@@ -11,6 +11,8 @@ export interface Entry {
 /** What each way in names after `npm run exports`. */
 export function conditionsOf(file: string): Record<string, string> {
   return {
+    // Edge runtimes have no sockets.
+    ...(file === 'index' && { 'edge-light': './dist/no-node.js', workerd: './dist/no-node.js' }),
     // Node, and Jest where it can load ES modules: one copy for `import` and for `require`.
     'module-sync': `./dist/${file}.js`,
     // Bundlers, likewise.

@@ -13,7 +13,7 @@ import { promisify } from 'node:util'
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
 const NOT_COPIED = new Set(['node_modules', 'dist', '.next'])
 /** Only a command that fails takes longer. */
-const LONGEST_MS = 300_000
+const LONGEST_MS = 500_000
 const execute = promisify(execFile)
 
 export class Project {
