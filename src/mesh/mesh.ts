@@ -1,8 +1,12 @@
 /** A process in the mesh, as users see it. Membership, destinations and servers do the work. */
+import type { Agent } from 'node:https'
 import type { Socket } from 'node:net'
 
 import type { Destination } from '../client/destination.ts'
 import { type GrpcClient, type GrpcClientClass, type GrpcClientOptions, makeGrpcClient } from '../client/grpc/client.ts'
+import { MeshAgent } from '../client/http/agent/agent.ts'
+import { type MeshAgentOptions, resolveAgent } from '../client/http/agent/options.ts'
+import { type MeshRequest, makeRequest } from '../client/http/agent/request.ts'
 import { HttpClient } from '../client/http/client.ts'
 import {
   type MeshDispatcher,
@@ -12,11 +16,13 @@ import {
 import { type HttpFetchOptions, type MeshFetch, makeFetch } from '../client/http/fetch/fetch.ts'
 import type { MeshFetchInit } from '../client/http/fetch/init.ts'
 import { checkClientOptions, type HttpClientOptions } from '../client/http/options.ts'
+import { findHosts, serviceOf } from '../client/http/service-hosts.ts'
 import type { HttpTransport } from '../client/http/transport.ts'
+import { type Connector, makeConnector } from '../client/http/wire/create-connection.ts'
+import type { ConnectorOptions } from '../client/http/wire/options.ts'
 import { type ConnectOptions, resolveConnect } from '../client/tcp/options.ts'
 import { MeshSocket } from '../client/tcp/socket.ts'
-import { type Connector, makeConnector } from '../client/websocket/create-connection.ts'
-import type { ConnectorOptions, WebSocketOptions } from '../client/websocket/options.ts'
+import type { WebSocketOptions } from '../client/websocket/options.ts'
 import { makeWebSocket } from '../client/websocket/web-socket.ts'
 import { sleep } from '../core/clock.ts'
 import { MeshError } from '../core/errors.ts'
@@ -72,6 +78,18 @@ export class Mesh {
    * on by itself.
    */
   readonly fetch: (input: string | URL | Request, init?: MeshFetchInit) => Promise<Response>
+  /**
+   * Node's `http.request` whose host is a service name. Errors arrive as its `error` event. Other
+   * hosts (with a dot or colon, and `localhost`) go as `http.request` and `https.request` send
+   * them. It may be handed on by itself.
+   *
+   * @throws OptionsError for `agent` and `createConnection`
+   * @example
+   * ```ts
+   * mesh.request('http://inventory/items/42', (response) => response.pipe(process.stdout)).end()
+   * ```
+   */
+  readonly request: MeshRequest
   readonly #cleanUp: (() => unknown)[] = []
   #admin: Admin | undefined
   #closing: Promise<void> | undefined
@@ -96,6 +114,11 @@ export class Mesh {
     this.#traffic = reportTraffic(shared, this.#membership, this.#destinations)
     this.#tokens = new Tokens(shared)
     this.fetch = makeFetch((name) => this.#destinations.http(name))
+    let agent: MeshAgent | undefined
+    this.request = ((...given: Parameters<MeshRequest>) => {
+      agent ??= this.#agent({ services: (host) => serviceOf(host) })
+      return makeRequest(agent)(...given)
+    }) as MeshRequest
   }
 
   /** The name of this service. */
@@ -194,8 +217,8 @@ export class Mesh {
   }
 
   /**
-   * For a library that opens WebSockets over a connection it is given, such as `ws`. It carries
-   * upgrades only.
+   * For a library that writes its own HTTP/1.1 to a connection that it is given, such as `ws`. For
+   * what is built on `node:http` there is {@link Mesh.agent}.
    *
    * @throws OptionsError naming each wrong argument, MeshError `closed`
    * @example
@@ -247,6 +270,25 @@ export class Mesh {
     // A caller that has stopped reading must not prevent the mesh from closing.
     this.#cleanUp.push(() => dispatcher.destroy())
     return dispatcher
+  }
+
+  /**
+   * An agent of `node:http` and `node:https`, for what is built on them: got, axios, superagent,
+   * node-fetch, SDKs. Requests to hosts that end in `.mesh`, or that `services` lists, go through
+   * the mesh; other hosts go as without it. A failure of the mesh is the `MeshError` of the
+   * request's `error` event.
+   *
+   * @throws OptionsError naming each wrong option, MeshError `closed`
+   * @example
+   * ```ts
+   * const agent = mesh.agent({ services: ['inventory'] })
+   * const client = axios.create({ httpAgent: agent, httpsAgent: agent })
+   * await client.get('http://inventory/items/42')
+   * ```
+   */
+  agent(options?: MeshAgentOptions): Agent {
+    this.#assertOpen()
+    return this.#agent(options)
   }
 
   /**
@@ -437,6 +479,17 @@ export class Mesh {
       await this.#closing
       throw error
     }
+  }
+
+  #agent(options?: MeshAgentOptions): MeshAgent {
+    const settings = resolveAgent(options)
+    const agent = new MeshAgent(
+      findHosts((name) => this.#destinations.http(name), settings.services),
+      settings,
+    )
+    // A caller that has stopped reading must not prevent the mesh from closing.
+    this.#cleanUp.push(() => agent.destroy())
+    return agent
   }
 
   #httpService(what: string, service: string): Destination<HttpTransport> {

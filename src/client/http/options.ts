@@ -7,6 +7,7 @@ import type { Filter } from './filter.ts'
 import { LONGEST_IDLE_MS } from './prepare-request.ts'
 import type { HttpRequest } from './request-options.ts'
 import type { HttpResponse } from './response.ts'
+import { SERVICE_HOSTS } from './service-hosts.ts'
 
 /** See {@link Filter}. */
 export type HttpFilter = Filter<HttpRequest, HttpResponse>
@@ -46,6 +47,7 @@ const CLIENT_FIELDS = fields({
 })
 const FETCH_FIELDS = fields({ passthrough: withDefault(flag(), false) })
 const DISPATCHER_FIELDS = fields({
+  services: SERVICE_HOSTS,
   fallback: optional(
     instance(
       'an undici Dispatcher',

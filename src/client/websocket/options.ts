@@ -1,10 +1,10 @@
 /** Options of one WebSocket, with their validation. */
 import type { Duration } from '../../options/duration.ts'
 import { show } from '../../options/fields.ts'
-import { didYouMean } from '../../options/nearest.ts'
-import { checkKey, checkSignal, checkTimeout, mistake } from '../call-options.ts'
+import { mistake } from '../call-options.ts'
 import type { HeadersInput } from '../http/headers.ts'
 import type { QueryInput } from '../http/prepare-request.ts'
+import { checkCallSettings, type WireCallSettings } from '../http/wire/options.ts'
 
 /** Everything about a WebSocket but its service and path. */
 export interface WebSocketOptions {
@@ -37,32 +37,25 @@ export interface WebSocketOptions {
   readonly maxPayload?: number | undefined
 }
 
-/** Options of `mesh.createConnection`; the WebSocket library has the others. */
-export type ConnectorOptions = Pick<WebSocketOptions, 'signal' | 'timeout' | 'idempotent' | 'retry' | 'key'>
-
-const CONNECTOR_KEYS: readonly string[] = [
+const KEYS: readonly string[] = [
+  'protocols',
+  'headers',
+  'query',
+  'maxPayload',
   'signal',
   'timeout',
   'idempotent',
   'retry',
   'key',
-] satisfies (keyof ConnectorOptions)[]
-
-const KEYS: readonly string[] = ['protocols', 'headers', 'query', 'maxPayload', ...CONNECTOR_KEYS] satisfies (
-  | keyof WebSocketOptions
-  | string
-)[]
+] satisfies (keyof WebSocketOptions)[]
 
 const SUBPROTOCOL = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,256}$/
 /** undici's own default. */
 const MAX_PAYLOAD_BYTES = 134_217_728
 
-/** How the handshake is called. */
-export interface HandshakeSettings extends Omit<ConnectorOptions, 'signal'> {
-  readonly signal: AbortSignal | undefined
-}
-
-export interface WebSocketSettings extends HandshakeSettings, Pick<WebSocketOptions, 'headers' | 'query'> {
+export interface WebSocketSettings
+  extends Omit<WebSocketOptions, 'protocols' | 'maxPayload' | 'signal'>,
+    Pick<WireCallSettings, 'signal'> {
   readonly protocols: string[]
   readonly maxPayload: number
 }
@@ -73,39 +66,12 @@ export function resolveWebSocket(options: WebSocketOptions = {}): WebSocketSetti
   if (typeof options === 'string' || Array.isArray(options)) {
     throw mistake([], `expected an object of options, got ${show(options)}: subprotocols are { protocols }`, what)
   }
-  const settings = resolveCall(options, KEYS, what)
-  const { maxPayload = MAX_PAYLOAD_BYTES, headers, query } = options
+  checkCallSettings(options, KEYS, what)
+  const { maxPayload = MAX_PAYLOAD_BYTES, signal } = options
   if (!Number.isSafeInteger(maxPayload) || maxPayload < 1) {
     throw mistake(['maxPayload'], `expected a number of bytes from 1, got ${show(maxPayload)}`, what)
   }
-  return { ...settings, headers, query, protocols: protocolsOf(options.protocols, what), maxPayload }
-}
-
-/** @throws OptionsError */
-export function resolveConnector(options: ConnectorOptions = {}): HandshakeSettings {
-  return resolveCall(options, CONNECTOR_KEYS, 'createConnection')
-}
-
-function resolveCall(options: ConnectorOptions, keys: readonly string[], what: string): HandshakeSettings {
-  if (typeof options !== 'object' || options === null) {
-    throw mistake([], `expected an object of options, got ${show(options)}`, what)
-  }
-  for (const key in options) {
-    if (keys.includes(key)) continue
-    const hint = didYouMean(key, keys) || `; valid keys are ${keys.join(', ')}`
-    throw mistake([key], `unknown key${hint}`, what)
-  }
-  const { idempotent, retry, signal, key, timeout } = options
-  if (idempotent !== undefined && typeof idempotent !== 'boolean') {
-    throw mistake(['idempotent'], `expected true or false, got ${show(idempotent)}`, what)
-  }
-  if (retry !== undefined && retry !== false) {
-    throw mistake(['retry'], `expected false for one attempt only, or nothing, got ${show(retry)}`, what)
-  }
-  checkSignal(signal, what)
-  checkTimeout(timeout, what)
-  if (key !== undefined) checkKey(key, what)
-  return { idempotent, retry, key, timeout, signal: signal ?? undefined }
+  return { ...options, signal: signal ?? undefined, protocols: protocolsOf(options.protocols, what), maxPayload }
 }
 
 function protocolsOf(given: unknown, what: string): string[] {

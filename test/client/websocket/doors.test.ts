@@ -1,10 +1,9 @@
-import { request as httpRequest, type IncomingMessage } from 'node:http'
-import type { Duplex } from 'node:stream'
+import type { IncomingMessage } from 'node:http'
 import { WebSocket as UndiciWebSocket, upgrade } from 'undici'
 import { describe, expect, it } from 'vitest'
 import { WebSocket as WsWebSocket } from 'ws'
 import { type MeshDispatcher, makeDispatcher } from '../../../src/client/http/dispatcher/dispatcher.ts'
-import { makeConnector } from '../../../src/client/websocket/create-connection.ts'
+import { makeConnector } from '../../../src/client/http/wire/create-connection.ts'
 import { opened, serve } from '../http/opened.ts'
 import type { Rig } from '../http/rig.ts'
 import { type ChatOptions, chat, rigTo, Seen } from './rig.ts'
@@ -192,15 +191,5 @@ describe('mesh.createConnection for the package ws', () => {
     await expect.poll(() => messages.length).toBe(30)
     expect(socket.bufferedAmount).toBe(0)
     socket.terminate()
-  })
-
-  it('refuses requests that are no upgrades, and says what to use', async () => {
-    const rig = await rigTo([await chat()])
-    const connect = makeConnector(rig, undefined) as unknown as () => Duplex
-    const error = await new Promise((resolve) => {
-      httpRequest({ host: 'chat', path: '/', createConnection: connect }).on('error', resolve).end()
-    })
-    expect(error).toMatchObject({ message: expect.stringContaining("mesh.http('chat')") })
-    expect(rig.attempts.admitted).toBe(0)
   })
 })

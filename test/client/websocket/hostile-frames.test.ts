@@ -3,7 +3,7 @@ import { hash } from 'node:crypto'
 import type { Socket } from 'node:net'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { WebSocket as WsWebSocket } from 'ws'
-import { makeConnector } from '../../../src/client/websocket/create-connection.ts'
+import { makeConnector } from '../../../src/client/http/wire/create-connection.ts'
 import type { Rig } from '../http/rig.ts'
 import { chat, rigTo, webSocket } from './rig.ts'
 

@@ -2,7 +2,7 @@
 import { createServer, type IncomingMessage, type Server } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import { type RawData, WebSocketServer, type WebSocket as WsWebSocket } from 'ws'
-import { makeConnector } from '../../../src/client/websocket/create-connection.ts'
+import { makeConnector } from '../../../src/client/http/wire/create-connection.ts'
 import type { WebSocketOptions } from '../../../src/client/websocket/options.ts'
 import { makeWebSocket } from '../../../src/client/websocket/web-socket.ts'
 import { opened } from '../http/opened.ts'

@@ -36,6 +36,19 @@ export const MOST_KEPT_BYTES = 262_144
 /** Data in memory arrives within this many turns of the event loop. */
 const MOST_TURNS = 4
 
+/** A part of a body, or its end. */
+export type BytesRead =
+  | { readonly done: false; readonly value: Uint8Array }
+  | { readonly done: true; readonly value?: undefined }
+
+/** What a body is read from that can be read once; a web stream is one. */
+export interface ByteSource {
+  getReader(): {
+    read(): Promise<BytesRead>
+    cancel(): Promise<void>
+  }
+}
+
 /**
  * A stream that can be read once, of which what was read is kept so that another attempt can send
  * it again.
@@ -43,15 +56,15 @@ const MOST_TURNS = 4
 export class KeptBody extends RepeatableBody {
   /** What both keep would have to be kept for the slower. */
   override readonly shareable = false
-  readonly #source: ReadableStream<Uint8Array>
-  #reader: ReadableStreamDefaultReader<Uint8Array> | undefined
+  readonly #source: ByteSource
+  #reader: ReturnType<ByteSource['getReader']> | undefined
   readonly #chunks: (Uint8Array | undefined)[] = []
   #bytes = 0
   #ended = false
   #outgrown = false
   #reading: Promise<void> | undefined
 
-  constructor(source: ReadableStream<Uint8Array>) {
+  constructor(source: ByteSource) {
     super(() => this.#fromStart())
     this.#source = source
   }

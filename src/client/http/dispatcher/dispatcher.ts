@@ -1,14 +1,14 @@
 /**
  * The mesh as an undici dispatcher, for code that uses undici or the built-in `fetch`. Hosts that
- * end in `.mesh` go through the mesh, all others as before.
+ * end in `.mesh`, and those that are listed, go through the mesh, all others as before.
  */
 import type { EventEmitter } from 'node:events'
 import type { Dispatcher } from 'undici'
 import type { FindService } from '../../selection.ts'
 import type { Transport } from '../../transport.ts'
 import type { RequestPool } from '../connection-user.ts'
-import { notInMesh, serviceOf } from '../fetch/fetch.ts'
 import { checkDispatcherOptions } from '../options.ts'
+import { findHosts, type ServiceHosts } from '../service-hosts.ts'
 import { undici } from '../undici.ts'
 import { DispatchCall, type DispatchCallHost } from './call.ts'
 import { isLegacy, LegacyAdapter } from './legacy-handler.ts'
@@ -21,8 +21,10 @@ import { prepareDispatch } from './request.ts'
 export type MeshDispatcher = Dispatcher
 
 export interface MeshDispatcherOptions {
+  /** Hosts that are services besides `*.mesh`. @defaultValue none */
+  readonly services?: ServiceHosts | undefined
   /**
-   * For all hosts but `*.mesh`. Not closed by us. @defaultValue a separate `Agent`, created when
+   * For all other hosts. Not closed by us. @defaultValue a separate `Agent`, created when
    * first needed
    */
   readonly fallback?: Dispatcher
@@ -41,6 +43,7 @@ export function makeDispatcher(
 ): Dispatcher {
   checkDispatcherOptions(options)
   const { Agent, Dispatcher: Base, errors } = undici()
+  const findHost = findHosts(find, options?.services)
   const running = new Set<DispatchCall>()
   const forwards: [event: string, listener: (...args: unknown[]) => void][] = []
   let fallback = options?.fallback
@@ -84,11 +87,9 @@ export function makeDispatcher(
         }
         if (destroying !== undefined) throw new errors.ClientDestroyedError()
         if (closing !== undefined) throw new errors.ClientClosedError()
-        const host = hostOf(request.origin)
-        if (!host.endsWith('.mesh')) return leave(request, given, handler)
-        const service = serviceOf(host)
-        const source = service === undefined ? undefined : find(service)
-        if (source === undefined) throw notInMesh(host)
+        const source = findHost(hostOf(request.origin))
+        if (source === undefined) return leave(request, given, handler)
+        checkOrigin(request.origin)
         const dispatched = prepareDispatch(request)
         dispatched.prepared.origin = request.origin
         checkAnswers(handler, dispatched.prepared.upgrade !== undefined)
@@ -216,21 +217,24 @@ function notify(ending: Promise<void>, callback: ((...args: unknown[]) => void) 
   return undefined as unknown as Promise<void> & void
 }
 
-/** In lower case, without the dot of a fully qualified name. */
 function hostOf(origin: string | URL | undefined): string {
   if (origin === undefined || origin === null || origin === '') return ''
-  const url = typeof origin === 'string' ? new URL(origin) : origin
-  const host = url.hostname ?? ''
-  const bare = host.endsWith('.') ? host.slice(0, -1) : host
-  if (bare.endsWith('.mesh')) {
-    const { InvalidArgumentError } = undici().errors
-    if ((url.protocol !== 'http:' && url.protocol !== 'https:') || url.username || url.password) {
-      throw new InvalidArgumentError('origin: expected http or https, without credentials')
-    }
-    // It would not be sent: the path is a separate option.
-    if ((url.pathname ?? '/') !== '/' || url.search || url.hash) {
-      throw new InvalidArgumentError('origin: expected no path, query or fragment')
-    }
+  return urlOf(origin).hostname ?? ''
+}
+
+function urlOf(origin: string | URL): URL {
+  return typeof origin === 'string' ? new URL(origin) : origin
+}
+
+/** Of a request to a service. */
+function checkOrigin(origin: string | URL | undefined): void {
+  const url = urlOf(origin!)
+  const { InvalidArgumentError } = undici().errors
+  if ((url.protocol !== 'http:' && url.protocol !== 'https:') || url.username || url.password) {
+    throw new InvalidArgumentError('origin: expected http or https, without credentials')
   }
-  return bare
+  // It would not be sent: the path is a separate option.
+  if ((url.pathname ?? '/') !== '/' || url.search || url.hash) {
+    throw new InvalidArgumentError('origin: expected no path, query or fragment')
+  }
 }

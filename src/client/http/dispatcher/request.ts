@@ -11,10 +11,10 @@ import { checkMethod, checkPath, prepareRequest, type QueryInput, withQuery } fr
 import type { HttpCallOptions } from '../request-options.ts'
 import { undici } from '../undici.ts'
 
-export interface DispatchRequest extends Pick<HttpCallOptions, 'timeout' | 'key' | 'retry'> {
+export interface DispatchRequest extends Omit<HttpCallOptions, 'idempotent'> {
   readonly prepared: PreparedRequest
   /** @defaultValue as of every call: undici itself declares only GET and HEAD idempotent */
-  readonly idempotent: boolean | undefined
+  readonly idempotent?: boolean | undefined
   readonly signal?: AbortSignal | undefined
   /** Between the call and the head of its answer; 0: no bound but the service's. */
   readonly headersTimeoutMs: number

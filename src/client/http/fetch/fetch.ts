@@ -3,7 +3,6 @@
  * honoured or refused; docs/options.md lists the differences.
  */
 import { inboundCall } from '../../../core/context.ts'
-import { MeshError } from '../../../core/errors.ts'
 import { OptionsError, show } from '../../../options/fields.ts'
 import type { FindService } from '../../selection.ts'
 import type { Transport } from '../../transport.ts'
@@ -16,6 +15,7 @@ import type { RequestPool } from '../connection-user.ts'
 import { flatHeader, type HeadersInput } from '../headers.ts'
 import { checkFetchOptions } from '../options.ts'
 import { checkMethod, prepareRequest } from '../prepare-request.ts'
+import { notInMesh, serviceOf } from '../service-hosts.ts'
 import { checkInit, type FetchSettings, isRequest, type MeshFetchInit, refuseOwn } from './init.ts'
 import { withIntegrity } from './integrity.ts'
 import { fetchResponse } from './response.ts'
@@ -37,7 +37,6 @@ export interface HttpFetchOptions {
  */
 const PLAIN = /^http:\/\/([a-z](?:[a-z0-9-]{0,61}[a-z0-9])?)(?:\.mesh)?(\/[A-Za-z0-9\-._~!$&()*+,;=:@/?[\]]*)?$/
 const DOT_SEGMENT = /\/\.\.?(?:[/?]|$)/
-const MESH_SUFFIX = '.mesh'
 
 interface Address {
   readonly host: string
@@ -130,21 +129,6 @@ async function grant(response: Response, wishes: FetchSettings): Promise<Respons
     throw new TypeError(`fetch of ${response.url}: a redirect (status ${response.status}), and redirect is 'error'`)
   }
   return wishes.integrity === undefined ? response : withIntegrity(response, wishes.integrity)
-}
-
-/** The service that a host name means, or `undefined`. */
-export function serviceOf(host: string): string | undefined {
-  const bare = host.endsWith('.mesh.') ? host.slice(0, -1) : host
-  if (bare.endsWith(MESH_SUFFIX)) {
-    const name = bare.slice(0, -MESH_SUFFIX.length)
-    return name.includes('.') ? undefined : name
-  }
-  return host === 'localhost' || host.includes('.') || host.includes(':') ? undefined : host
-}
-
-export function notInMesh(host: string): MeshError {
-  const message = `'${host}' is no service of this mesh. A service is called by its name alone or as '<service>.mesh'. For other hosts use the built-in fetch, or a mesh fetch with \`passthrough: true\`.`
-  return new MeshError(message, { code: 'not-in-mesh', service: host })
 }
 
 /** `undefined`: another scheme, or credentials. */
