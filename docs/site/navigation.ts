@@ -47,7 +47,7 @@ const GROUPS: Readonly<Record<string, readonly string[]>> = {
     'docs/troubleshooting.md',
     'docs/faq.md',
   ],
-  Migrating: ['docs/migrating/README.md', 'docs/migrating/*.md'],
+  Migrating: ['docs/migrating.md'],
   Policies: ['docs/policies/README.md', 'docs/policies/*.md'],
   Reference: [
     'docs/options.md',

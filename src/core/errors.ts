@@ -123,6 +123,14 @@ export class MeshError extends Error {
     return true
   }
 
+  /**
+   * Where the documentation in the package explains the code, such as
+   * `inmesh/docs/errors.md#circuit-open`.
+   */
+  get help(): string {
+    return `inmesh/docs/errors.md#${this.code}`
+  }
+
   /** A plain object for logs: no stack, the cause by its message. */
   toJSON(): Record<string, unknown> {
     return {

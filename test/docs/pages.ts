@@ -7,7 +7,7 @@ export const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 
 /** Decisions and the changelog say what was true when they were written. */
 export const PAGES: readonly string[] = globSync(
-  ['*.md', 'docs/*.md', 'docs/{policies,migrating,reference}/*.md', 'examples/*.md', 'examples/*/README.md'],
+  ['*.md', 'docs/*.md', 'docs/{policies,reference}/*.md', 'examples/*.md', 'examples/*/README.md'],
   { cwd: ROOT },
 )
   .filter((path) => path !== 'CHANGELOG.md')
