@@ -88,6 +88,9 @@ module.exports = {
     only('re2js-only-in-linear-regex', 'node_modules/re2js', '^src/routing/linear-regex'),
     only('p-retry-only-in-retry-loop', 'node_modules/p-retry', '^src/resilience/retry-loop'),
     only('operators-packages-only-in-registry-and-cli', 'node_modules/(yaml|commander|pino)', '^src/(registry|cli)/'),
+    only('fastify-only-in-its-plugin', 'node_modules/fastify', '^src/frameworks/fastify[.]ts$'),
+    only('hono-only-in-its-plugin', 'node_modules/@?hono', '^src/frameworks/hono[.]ts$'),
+    only('koa-only-in-its-plugin', 'node_modules/(@types/)?koa', '^src/frameworks/koa[.]ts$'),
     only('nest-only-in-its-module', 'node_modules/(@nestjs|rxjs)', '^src/frameworks/nest/'),
     only(
       'microservices-of-nest-only-in-theirs',

@@ -19,6 +19,7 @@ const MUX = [
   'test/server/http/{server,frameworks,failures,faults,ended-requests,server-events}.test.ts',
   // Identities that end, are denied or trusted no more cut calls off, whatever carries these.
   'test/{client,server}/{certificate-end,changed-bundle,denied-caller,denied-server}.test.ts',
+  'test/frameworks/plugins.test.ts',
   'test/client/{checked-lookup,destination-health}.test.ts',
 ]
 const ALL = ['test/**/*.test.ts', 'examples/**/*.test.ts']

@@ -26,6 +26,7 @@ import type { WebSocketOptions } from '../client/websocket/options.ts'
 import { makeWebSocket } from '../client/websocket/web-socket.ts'
 import { sleep } from '../core/clock.ts'
 import { MeshError } from '../core/errors.ts'
+import type { MeshState } from '../core/mesh-state.ts'
 import type { ExplainOptions } from '../discovery/explain-request.ts'
 import type { Explanation } from '../discovery/explanation.ts'
 import { OptionsError, show } from '../options/fields.ts'
@@ -93,6 +94,7 @@ export class Mesh {
   readonly #cleanUp: (() => unknown)[] = []
   #admin: Admin | undefined
   #closing: Promise<void> | undefined
+  #closed = false
 
   /** @internal */
   constructor(shared: MeshContext) {
@@ -142,6 +144,21 @@ export class Mesh {
   /** @internal Whether `close` has begun. */
   get leaving(): boolean {
     return this.#closing !== undefined
+  }
+
+  /**
+   * Whether this process is in the mesh: `starting`, `ready`, `closing` or `closed`. Probes of
+   * readiness ask it.
+   *
+   * @example
+   * ```ts
+   * app.get('/readyz', (_req, res) => res.status(mesh.state === 'ready' ? 200 : 503).end(mesh.state))
+   * ```
+   */
+  get state(): MeshState {
+    if (this.#closed) return 'closed'
+    if (this.#closing !== undefined || this.#servers.leaving) return 'closing'
+    return this.#shared.identity.present ? 'ready' : 'starting'
   }
 
   /** Port of the admin listener; `undefined` if there is none. */
@@ -527,6 +544,7 @@ export class Mesh {
     await this.#membership.close()
     await Promise.allSettled(this.#cleanUp.splice(0).map(async (cleanUp) => cleanUp()))
     await this.#admin?.close()
+    this.#closed = true
   }
 }
 

@@ -79,7 +79,10 @@ export class Servers {
     const settings = resolveServeOptions(options, this.#membership.dev, this.#shared.settings.metadata)
     await this.#identityFor(settings.server)
     const dependencies = this.#dependencies(settings.advertise)
-    return this.#open('http', settings, dependencies.served, await serveHttp(handler, settings.server, dependencies))
+    const server = await serveHttp(handler, settings.server, dependencies)
+    const opened = await this.#open('http', settings, dependencies.served, server)
+    server.application.events?.served(() => opened.close())
+    return opened
   }
 
   async serveGrpc(server: GrpcServing, options?: ServeGrpcOptions): Promise<MeshServer> {
@@ -165,6 +168,11 @@ export class Servers {
       },
       close: () => this.#leave(served),
     }
+  }
+
+  /** They leave the mesh, or have left it. */
+  get leaving(): boolean {
+    return this.#leaving
   }
 
   /** `undefined`: there is none. */

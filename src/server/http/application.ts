@@ -24,6 +24,8 @@ export interface ApplicationEvents {
   readonly upgrades: boolean
   readonly upgrade: UpgradeListener
   listening(): unknown
+  /** It is in the mesh, until `leave` has ended. */
+  served(leave: () => Promise<void>): void
   /** The server has closed. */
   closed(): unknown
 }

@@ -5,6 +5,7 @@ import { Server } from 'node:http'
 import { OptionsError } from '../../options/fields.ts'
 import { Application, type HttpListener } from './application.ts'
 import { assertServable, type ServerDefaults } from './assert-servable.ts'
+import { beginsToServe, ceasesToServe, leavesBy } from './fastify-closing.ts'
 import { requestListeners, serverEvents } from './server-events.ts'
 
 interface Fastify {
@@ -41,7 +42,14 @@ export async function fastifyApplication(app: Fastify): Promise<Application> {
   await app.ready()
   if (server !== undefined) assertServable(server, FASTIFY_DEFAULTS)
   if (server === undefined) return new Application((request, response) => app.routing(request, response))
-  const events = serverEvents(server, { listening: () => runOnListen(app), closed: () => app.close?.() })
+  const events = serverEvents(server, {
+    listening: () => {
+      beginsToServe(server)
+      return runOnListen(app)
+    },
+    served: (leave) => leavesBy(server, leave),
+    closed: () => (ceasesToServe(server) ? app.close?.() : undefined),
+  })
   // A plugin may have added its listener before Fastify's, as Socket.IO does.
   return new Application(requestListeners(server), events)
 }

@@ -16,7 +16,10 @@ import { requestListeners, serverEvents } from './server-events.ts'
  */
 export async function applicationOf(handler: HttpHandler | Application): Promise<Application> {
   if (handler instanceof Application) return handler
-  if (typeof handler === 'function') return new Application(handler)
+  if (typeof handler === 'function') {
+    assertNoExpressWs(handler)
+    return new Application(handler)
+  }
   if (handler instanceof Server) {
     assertServable(handler)
     return new Application(requestListeners(handler), serverEvents(handler))
@@ -46,4 +49,12 @@ export async function applicationOf(handler: HttpHandler | Application): Promise
   }
   const message = `expected a function (request, response), an Express app, a Fastify instance or an object with handle(), got ${show(given)}`
   throw new OptionsError('serve', [{ path: ['handler'], message }])
+}
+
+/** express-ws listens on a server of `node:http`, which never gets the mesh's upgrades. */
+function assertNoExpressWs(handler: HttpListener): void {
+  if (typeof (handler as { ws?: unknown }).ws !== 'function') return
+  const hint =
+    'has WebSocket routes (express-ws), whose server is not served; make it yourself and serve it: const server = http.createServer(app); expressWs(app, server); mesh.serve(server)'
+  throw new OptionsError('serve', [{ path: ['handler'], message: hint }])
 }

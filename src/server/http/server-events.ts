@@ -5,6 +5,7 @@ import type { ApplicationEvents, HttpListener } from './application.ts'
 /** A framework's lifecycle: `listening` runs after the listeners, `closed` replaces them. */
 interface Lifecycle {
   listening(): unknown
+  served(leave: () => Promise<void>): void
   closed(): unknown
 }
 
@@ -19,6 +20,7 @@ export function serverEvents(server: Server, lifecycle?: Lifecycle): Application
     },
     upgrade: (request, socket, head) => callListeners(server, 'upgrade', request, socket, head),
     listening: () => Promise.all([callListeners(server, 'listening'), lifecycle?.listening()]),
+    served: (leave) => lifecycle?.served(leave),
     closed: () => (lifecycle === undefined ? server.emit('close') : lifecycle.closed()),
   }
 }
