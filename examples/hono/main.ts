@@ -1,14 +1,23 @@
-/** A Hono 4 application in the mesh, through its own adapter for Node. */
+/** A Hono application in the mesh: who asks, probes, and a dependency that is missing. */
 import { getRequestListener } from '@hono/node-server'
 import { Hono } from 'hono'
-import { currentCall, joinMesh } from 'inmesh'
+import { joinMesh } from 'inmesh'
+import { meshErrorHandler, meshMiddleware } from 'inmesh/hono'
 
 const mesh = await joinMesh({ service: 'inventory' })
 
 const app = new Hono()
-app.get('/items/:sku', (c) => c.json({ sku: c.req.param('sku'), stock: 7, askedBy: currentCall()?.peer?.service }))
+app.use(meshMiddleware({ mesh })) // c.get('call'), /livez, /readyz
+app.get('/items/:sku', (c) => c.json({ sku: c.req.param('sku'), stock: 7, askedBy: c.get('call')?.peer?.service }))
+app.get('/prices/:sku', async (c) => {
+  const price = await mesh.fetch(`http://prices/${c.req.param('sku')}`, { timeout: '200ms' })
+  return c.json(await price.json())
+})
+app.onError(meshErrorHandler())
 await mesh.serve(getRequestListener(app.fetch)) // was: serve({ fetch: app.fetch, port: 8080 })
 
-const response = await mesh.fetch('http://inventory/items/42')
-console.log(await response.text())
+for (const path of ['/items/42', '/readyz', '/prices/42']) {
+  const response = await mesh.fetch(`http://inventory${path}`, { retry: false })
+  console.log(response.status, (await response.text()).trim())
+}
 await mesh.close()
