@@ -71,12 +71,15 @@ function retryAfter({ stack }: ClientCall, { verdict, retryAfterMs: asked }: Out
 }
 
 function why(call: ClientCall, code: ErrorCode): string {
-  if (code === 'deadline-exceeded' && call.attempts === 0 && call.stack.cluster?.endpoints.length === 0) {
-    return `the deadline passed before any instance of ${placeOf(call)} was known; is the name right?`
+  const { cluster } = call.stack
+  const absence = cluster?.endpoints.length === 0 ? cluster.absence : undefined
+  if (code === 'deadline-exceeded' && call.attempts === 0 && cluster?.endpoints.length === 0) {
+    const before = `the deadline passed before any instance of ${placeOf(call)} was known`
+    return absence === undefined ? `${before}; is the name right?` : `${before}: ${absence}`
   }
   const target = call.routed?.target?.key
   if (code === 'no-endpoints' && target) return `no instance of its target '${target}' is registered and ready`
-  return WHY[code] ?? code
+  return (code === 'no-endpoints' ? absence : undefined) ?? WHY[code] ?? code
 }
 
 /** Where it looked for endpoints. */

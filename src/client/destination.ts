@@ -9,6 +9,7 @@ import type { Policy } from '../core/policy.ts'
 import type { Protocol } from '../core/protocol.ts'
 import type { RequestHead } from '../core/request-head.ts'
 import type { Telemetry } from '../core/telemetry.ts'
+import { absenceOf } from '../discovery/absence.ts'
 import { ServiceCluster } from '../discovery/cluster.ts'
 import { instancesOf } from '../discovery/instances-of.ts'
 import type { ServicePolicy } from '../discovery/policy-document.ts'
@@ -223,7 +224,9 @@ export class Destination<T extends Transport = Transport> implements Selector<T>
       this.#route()
     }
     const { intended, left, doubted = false, stale } = endpoints
-    this.cluster.apply(instancesOf(endpoints, this.protocol), { intended, left, doubted, stale })
+    const instances = instancesOf(endpoints, this.protocol)
+    const absence = instances.length > 0 ? undefined : absenceOf(endpoints, this.protocol)
+    this.cluster.apply(instances, { intended, left, doubted, stale, absence })
     this.#panic.look(this.cluster)
     first?.end(true)
   }

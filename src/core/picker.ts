@@ -46,6 +46,8 @@ export interface Balancer {
 export interface Cluster {
   readonly service: string
   readonly endpoints: readonly Endpoint[]
+  /** Why there is no endpoint, as far as the source of endpoints says. */
+  readonly absence?: string | undefined
   readonly picker: Picker
   /**
    * Calls `listener` with `true` once there is an endpoint, or with `false` after `ms`. The

@@ -27,6 +27,8 @@ export interface ListNews {
   readonly doubted?: boolean
   /** The list is from the last run, and a live one that is not empty replaces it. */
   readonly stale?: boolean
+  /** Why there is none in the list. */
+  readonly absence?: string | undefined
 }
 
 export class ServiceCluster implements Cluster {
@@ -35,6 +37,7 @@ export class ServiceCluster implements Cluster {
   endpoints: readonly Endpoint[] = []
   /** With those that drain while others are ready. */
   all: readonly Endpoint[] = []
+  absence: string | undefined = undefined
   /** No endpoint will come. */
   closed = false
   /**
@@ -102,6 +105,7 @@ export class ServiceCluster implements Cluster {
    * Takes over a list whole. Instances at one address are one endpoint, that of the last of them.
    */
   apply(instances: readonly Instance[], news: ListNews): void {
+    this.absence = news.absence
     const { put, gone } = this.#listed.take(instances)
     for (const [key, instance] of put) {
       const known = this.#byAddress.get(key)

@@ -37,6 +37,8 @@ export interface ServiceEndpoints {
    * the instances that this list lacks.
    */
   readonly doubted?: boolean | undefined
+  /** The list is empty, and the source knows this name, which is like that of the service. */
+  readonly nearest?: string | undefined
   /** The source has stopped removing instances that it no longer hears of. */
   readonly frozen: boolean
   /** From the last run of this process. The first list that is not stale replaces it. */

@@ -4,7 +4,7 @@
  */
 import { randomBytes } from 'node:crypto'
 import { constants, type Stats } from 'node:fs'
-import { chmod, lstat, mkdir, open, readdir, rename, stat, unlink } from 'node:fs/promises'
+import { access, chmod, lstat, mkdir, open, readdir, rename, stat, unlink } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { Clock } from '../core/clock.ts'
 import { OptionsError } from '../options/fields.ts'
@@ -44,8 +44,8 @@ export class KeyStore {
   }
 
   /**
-   * Throws an `OptionsError` that says what to do if the directory cannot be used or others can
-   * read it.
+   * @throws UnusableDirectory if the directory cannot be made or written
+   * @throws OptionsError if others can read it
    */
   static async open(options: KeyStoreOptions): Promise<KeyStore> {
     if (options.directory !== undefined) await prepareDirectory(options.directory)
@@ -142,8 +142,20 @@ function checkName(name: string): void {
   }
 }
 
+/** It cannot be made, read or written, such as on a read-only file system. */
+export class UnusableDirectory extends OptionsError {
+  constructor(directory: string, reason: string) {
+    const message = `${directory} cannot be used (${reason}); ${INSTEAD}`
+    super('joinMesh', [{ path: ['stateDir'], message }])
+  }
+}
+
+/** What to do about a state directory. */
+export const INSTEAD =
+  "give a writable directory of its own by the option stateDir or the variable INMESH_STATE_DIR, or 'memory' to keep nothing"
+
 function refuse(message: string): never {
-  throw new OptionsError('state directory', [{ path: ['stateDirectory'], message }])
+  throw new OptionsError('joinMesh', [{ path: ['stateDir'], message }])
 }
 
 function refuseOthers(path: string, found: Stats, mode: '600' | '700'): void {
@@ -161,14 +173,13 @@ async function prepareDirectory(directory: string): Promise<void> {
     const turned = link.isSymbolicLink() ? insecureLink(directory, link) : undefined
     if (turned !== undefined) refuse(turned)
     const found = await stat(directory)
-    if (!found.isDirectory()) refuse(`${directory} is not a directory`)
+    if (!found.isDirectory()) throw new UnusableDirectory(directory, 'it is no directory')
+    await access(directory, constants.R_OK | constants.W_OK | constants.X_OK)
     refuseOthers(directory, found, '700')
     await removeStale(directory)
   } catch (error) {
     if (error instanceof OptionsError) throw error
-    refuse(
-      `${directory} cannot be used (${(error as Error).message}); choose another one, or keep the state in memory only`,
-    )
+    throw new UnusableDirectory(directory, (error as Error).message)
   }
 }
 

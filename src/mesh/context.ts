@@ -8,7 +8,7 @@ import { HttpTransport } from '../client/http/transport.ts'
 import { TcpTransport } from '../client/tcp/transport.ts'
 import type { Endpoint } from '../core/endpoint.ts'
 import { RegistryAddresses } from '../discovery/registry/addresses.ts'
-import { KeyStore } from '../identity/key-store.ts'
+import type { KeyStore } from '../identity/key-store.ts'
 import { OverrideProofs } from '../identity/override-proofs.ts'
 import { PeerVerifier, type RefusedPeer } from '../identity/peer-verifier.ts'
 import { PendingIdentity } from '../identity/pending-identity.ts'
@@ -26,6 +26,7 @@ import { loadTracingApi } from '../telemetry/tracing.ts'
 import { TrafficCounts } from '../telemetry/traffic/traffic-counts.ts'
 import { TrafficMarks } from '../telemetry/traffic/traffic-marks.ts'
 import type { MeshSettings } from './options.ts'
+import { openStateStore } from './state-store.ts'
 
 export interface MeshContext {
   readonly settings: MeshSettings
@@ -65,8 +66,7 @@ export interface MeshContext {
 
 export async function createMeshContext(settings: MeshSettings): Promise<MeshContext> {
   const { clock, service } = settings
-  const directory = settings.stateDir === 'memory' ? undefined : settings.stateDir
-  const [store, tracingApi] = await Promise.all([KeyStore.open({ directory, clock }), loadTracingApi()])
+  const [store, tracingApi] = await Promise.all([openStateStore(settings), loadTracingApi()])
   const identity = new PendingIdentity()
   const verifier = new PeerVerifier(clock, { trustDomain: '', roots: [], sequence: -1 })
   identity.onRotate((next) => verifier.setTrust(next))

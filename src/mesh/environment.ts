@@ -96,11 +96,17 @@ export function warnOfStrangers(env: NodeJS.ProcessEnv, options: readonly string
   }
 }
 
-/** Adds the variable to an error about one of `options`, which came from variables. */
-export function namingVariables(error: unknown, options: readonly string[]): unknown {
+/**
+ * Adds the variable to an error about one of `options`, which came from variables, and about a
+ * service that was not given at all.
+ */
+export function namingVariables(error: unknown, noService: boolean, options: readonly string[]): unknown {
   if (!(error instanceof OptionsError)) return error
   const issues = error.issues.map((issue) => {
     const option = issue.path[0] as keyof MeshOptions | undefined
+    if (option === 'service' && noService) {
+      return { ...issue, message: "is missing; give joinMesh({ service: 'checkout' }), or set INMESH_SERVICE" }
+    }
     const variable = option !== undefined && options.includes(option) ? VARIABLES[option] : undefined
     return variable === undefined ? issue : { ...issue, message: `${issue.message} (from ${variable})` }
   })

@@ -35,7 +35,9 @@ export interface MeshOptions {
   readonly joinTokenFile?: string
   /**
    * Where key, certificate and last snapshot are kept (0700), or `'memory'`: then a restart needs a
-   * token and a registry. `INMESH_STATE_DIR`. @defaultValue `~/.local/state/inmesh/<service>`
+   * token and a registry. A directory that cannot be written is an error; the default one then
+   * gives way to memory, with a warning. `INMESH_STATE_DIR`.
+   * @defaultValue `~/.local/state/inmesh/<service>`
    */
   readonly stateDir?: string
   /** Failure domain, for zone preference. `INMESH_ZONE`. */
@@ -111,6 +113,8 @@ export interface MeshSettings {
   readonly joinToken: string | (() => string | Promise<string>) | undefined
   readonly joinTokenFile: string | undefined
   readonly stateDir: string
+  /** By an option or a variable. */
+  readonly stateDirGiven: boolean
   readonly zone: string | undefined
   readonly version: string | undefined
   readonly weight: number

@@ -1,6 +1,6 @@
 /** Options of `joinMesh` from code and from `INMESH_*` variables, validated before a start. */
 import { homedir } from 'node:os'
-import { join } from 'node:path'
+import { isAbsolute, join } from 'node:path'
 import { check, OptionsError, type Parsed } from '../options/fields.ts'
 import { renameFormer } from '../options/former-names.ts'
 import { fromEnvironment, namingVariables, warnOfStrangers } from './environment.ts'
@@ -22,6 +22,7 @@ export function resolveMeshOptions(options: MeshOptions = {}, env: NodeJS.Proces
   } catch (error) {
     throw namingVariables(
       error,
+      fromCode.service === undefined && fromEnv.service === undefined,
       Object.keys(fromEnv).filter((option) => !Object.hasOwn(fromCode, option)),
     )
   }
@@ -35,6 +36,7 @@ export function resolveMeshOptions(options: MeshOptions = {}, env: NodeJS.Proces
     joinToken: given.joinToken,
     joinTokenFile: given.joinTokenFile,
     stateDir: given.stateDir ?? join(stateHome(env), 'inmesh', given.service),
+    stateDirGiven: given.stateDir !== undefined,
     zone: given.zone,
     version: given.version,
     weight: given.weight,
@@ -55,5 +57,16 @@ export function resolveMeshOptions(options: MeshOptions = {}, env: NodeJS.Proces
 }
 
 function stateHome(env: NodeJS.ProcessEnv): string {
-  return env.XDG_STATE_HOME ?? join(homedir(), '.local', 'state')
+  const { XDG_STATE_HOME: given } = env
+  // A relative one is to be ignored (XDG Base Directory Specification).
+  return given !== undefined && isAbsolute(given) ? given : join(home(), '.local', 'state')
+}
+
+/** A user without an entry in `/etc/passwd`, as in containers, may have none. */
+function home(): string {
+  try {
+    return homedir()
+  } catch {
+    return '/'
+  }
 }

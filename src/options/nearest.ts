@@ -19,6 +19,8 @@ export function nearest(name: string, valid: Iterable<string>): string | undefin
   let best: string | undefined
   let bestDistance = Math.max(2, Math.floor(wanted.length / 3)) + 1
   for (const candidate of valid) {
+    // At least as many letters differ.
+    if (Math.abs(candidate.length - wanted.length) >= bestDistance) continue
     const found = distance(wanted, candidate.toLowerCase())
     if (found < bestDistance) {
       best = candidate

@@ -104,7 +104,7 @@ describe('the key store', () => {
 
   test('refuses what is no directory', async () => {
     await writeFile(directory, '')
-    await expect(open()).rejects.toThrow(/stateDirectory: .*state/)
+    await expect(open()).rejects.toThrow(/stateDir: .*state.*INMESH_STATE_DIR.*'memory'/)
   })
 
   test('does not follow a link in place of a file', async () => {

@@ -31,10 +31,38 @@ const DOORS: Record<string, (mesh: Mesh, service: string) => Promise<unknown>> =
     (await request(`http://${service}.mesh/`, { dispatcher: mesh.dispatcher() })).statusCode,
 }
 
-it.each(Object.entries(DOORS))('of a name that has no instance asks for the name, by %s', async (_, call) => {
-  await test.apply([{ service: 'inventroy', timeout: '2s' }])
+it.each(Object.entries(DOORS))('of a mistyped name says so, with the registered one, by %s', async (_, call) => {
+  await test.apply([{ service: 'inventroy', timeout: '300ms' }])
+  await test.serve('inventory', (_req, res) => res.end())
   const error = await call(await test.join('checkout'), 'inventroy').catch((thrown: Error) => thrown)
-  expect(String(error)).toContain("before any instance of 'inventroy' was known; is the name right?")
+  expect(String(error)).toContain(
+    "before any instance of 'inventroy' was known: no process registers it; did you mean 'inventory'?",
+  )
+})
+
+it('of a name that is like no other says that no process registers it, until one does', async () => {
+  const mesh = await test.join('checkout')
+  const ask = () => mesh.http('billing').get('/', { timeout: '300ms' })
+  await expect(ask()).rejects.toThrow(/: no process registers it$/)
+  await test.serve('billing', (_req, res) => res.end('paid'))
+  expect((await mesh.http('billing').get('/', { timeout: '5s' })).status).toBe(200)
+})
+
+it('of a service that serves another protocol names it', async () => {
+  await test.serve('inventory', (_req, res) => res.end())
+  const shop = (await test.join('checkout')).grpc(Shop, 'inventory')
+  await expect(shop.promises.get({ sku: 'a' }, { timeout: '300ms' })).rejects.toThrow(
+    /: its instances serve http, not grpc$/,
+  )
+})
+
+it('asks whether the name is right when no registry has said', async () => {
+  const mesh = await joinMesh({
+    ...{ service: 'checkout', registry: 'https://127.0.0.1:1', startWithoutRegistry: true, handleSignals: false },
+    stateDir: 'memory',
+  })
+  await expect(mesh.http('inventory').get('/', { timeout: '200ms' })).rejects.toThrow(/is the name right\?/)
+  await mesh.close()
 })
 
 describe.each(Object.entries(DOORS))('the first call, by %s', (_, call) => {

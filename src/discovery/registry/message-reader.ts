@@ -53,6 +53,7 @@ export function readServerMessage(line: string): ServerMessage | undefined {
         ...readPolicy(message.policy, message.service as string),
         intended: message.intended === true,
         frozen: message.frozen === true,
+        ...(message.nearest === undefined ? {} : { nearest: readField(serviceName(), message.nearest, 'nearest') }),
         ...(message.gone === undefined ? {} : { gone: readRemovals(message.gone) }),
         ...(message.parts === undefined ? {} : { parts: readField(PARTS, message.parts, 'parts') }),
       }

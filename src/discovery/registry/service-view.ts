@@ -23,7 +23,7 @@ export interface ServiceView {
 
 /** The view that a whole snapshot describes. */
 export function viewOf(snapshot: Snapshot): ServiceView {
-  const { service, epoch, revision, instances, unread, frozen, gone, policy, policyIssue } = snapshot
+  const { service, epoch, revision, instances, unread, frozen, gone, nearest, policy, policyIssue } = snapshot
   // An instance that this version cannot read has not left.
   const intended = snapshot.intended && unread === undefined
   return {
@@ -36,6 +36,7 @@ export function viewOf(snapshot: Snapshot): ServiceView {
       unread,
       intended,
       left: departedIds(gone),
+      nearest,
       frozen,
       stale: false,
     },

@@ -119,6 +119,8 @@ export type ServerMessage =
       intended: boolean
       /** The registry has stopped expiring instances of this service (self-preservation). */
       frozen: boolean
+      /** Nothing of this name is registered, and this name, which is like it, is. */
+      nearest?: string
       /** Of late, the same as in a `delta`: so that a list which lacks some says of each why. */
       gone?: readonly Removal[]
       /** Number of `part`s that follow with further instances; absent: none. */

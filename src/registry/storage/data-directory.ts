@@ -36,7 +36,9 @@ export function prepareDataDirectory(directory: string): string | undefined {
     return insecureFile(join(directory, ADMIN_TOKEN_FILE))
   } catch (error) {
     if (error instanceof OptionsError) throw error
-    return refuse(`${directory} cannot be used: ${(error as Error).message}`)
+    return refuse(
+      `${directory} cannot be used: ${(error as Error).message}; give a directory that this process may write`,
+    )
   }
 }
 

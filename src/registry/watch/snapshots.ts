@@ -7,6 +7,7 @@ import type { Removal } from '../records.ts'
 import type { RegistryState } from '../state.ts'
 import type { Channel, Subscription } from './channel.ts'
 import { mergeChanges } from './merge-changes.ts'
+import { NearestNames } from './nearest-names.ts'
 import type { ServiceHistory } from './service-history.ts'
 import { EncodedSnapshot, type SnapshotHead } from './snapshot.ts'
 
@@ -32,12 +33,14 @@ export interface SnapshotsHost {
 
 export class Snapshots {
   readonly #host: SnapshotsHost
+  readonly #names: NearestNames
   #queue: Subscription[] = []
   #inFlight = 0
   #nextStep: NodeJS.Immediate | undefined
 
   constructor(host: SnapshotsHost) {
     this.#host = host
+    this.#names = new NearestNames(() => host.state.services, host.clock)
   }
 
   enqueue(subscription: Subscription): void {
@@ -128,6 +131,9 @@ export class Snapshots {
     const { state, history } = this.#host
     const { service, frozen, position } = channel
     const { gone } = mergeChanges(service, 0, 0, history.recent(service))
+    const entry = state.service(service)
+    // A document alone may be of a mistyped name, too.
+    const nearest = (entry?.instances.size ?? 0) === 0 && gone === undefined ? this.#names.to(service) : undefined
     return {
       type: 'snapshot',
       service,
@@ -136,6 +142,7 @@ export class Snapshots {
       policy: state.served.documentOf(service),
       intended,
       frozen,
+      ...(nearest !== undefined && { nearest }),
       // Who is gone of late, for watchers that knew them.
       ...(gone !== undefined && { gone: gone.slice(-MOST_GONE) as readonly Removal[] }),
     }
