@@ -6,7 +6,13 @@ import type { MeshContext } from './context.ts'
 import type { Destinations } from './destinations.ts'
 import type { Membership } from './membership.ts'
 
-export function adminPages(shared: MeshContext, membership: Membership, destinations: Destinations): AdminPages {
+/** `leaving`: whether the process drains. */
+export function adminPages(
+  shared: MeshContext,
+  membership: Membership,
+  destinations: Destinations,
+  leaving: () => boolean,
+): AdminPages {
   const { settings, metrics, recent, identity } = shared
   const { clock } = settings
   return {
@@ -52,6 +58,11 @@ export function adminPages(shared: MeshContext, membership: Membership, destinat
       circuits: () => destinations.circuits(),
     }),
     events: () => recent.recent(),
+    notReady: () => {
+      if (leaving()) return 'draining'
+      if (!identity.present) return 'not joined: no certificate yet'
+      return membership.revisionOf(settings.service) === undefined ? 'not joined: no snapshot yet' : undefined
+    },
     health: () => ({ ok: identity.present, stale: membership.stale }),
   }
 }

@@ -3,6 +3,7 @@ import type { TransportPreference } from '../core/transport.ts'
 import { OptionsError } from '../options/fields.ts'
 import { givenTwice, warnOfFormerName } from '../options/former-names.ts'
 import { nearest } from '../options/nearest.ts'
+import type { AdminOptions } from '../telemetry/admin-access.ts'
 import type { MeshOptions } from './options.ts'
 
 /** Which variable each option can come from. */
@@ -59,8 +60,29 @@ export function fromEnvironment(env: NodeJS.ProcessEnv): MeshOptions {
     traffic: logical(given('traffic')),
     tap: logical(given('tap')),
     adminPort: numeric(given('adminPort')),
+    admin: adminFrom(env),
   }
   return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined)) as MeshOptions
+}
+
+/** Of the admin listener; its port is an option by itself. `INMESH_ADMIN_TOKEN` is an operator's. */
+const ADMIN_VARIABLES = {
+  host: 'INMESH_ADMIN_HOST',
+  allow: 'INMESH_ADMIN_ALLOW',
+  token: 'INMESH_ADMIN_LISTENER_TOKEN',
+} as const
+
+function adminFrom(env: NodeJS.ProcessEnv): AdminOptions | undefined {
+  const { host, allow, token } = ADMIN_VARIABLES
+  const given = {
+    host: variableOf(env, host),
+    allow: variableOf(env, allow)
+      ?.split(',')
+      .map((network) => network.trim()),
+    token: variableOf(env, token),
+  }
+  const found = Object.entries(given).filter(([, value]) => value !== undefined)
+  return found.length === 0 ? undefined : Object.fromEntries(found)
 }
 
 function variableOf(env: NodeJS.ProcessEnv, variable: string): string | undefined {
@@ -77,7 +99,7 @@ const told = new Set<string>()
  * other may belong to other software. `options`: all names of joinMesh.
  */
 export function warnOfStrangers(env: NodeJS.ProcessEnv, options: readonly string[]): void {
-  const names = [...Object.values(VARIABLES), 'INMESH_ADMIN_TOKEN']
+  const names = [...Object.values(VARIABLES), ...Object.values(ADMIN_VARIABLES), 'INMESH_ADMIN_TOKEN']
   const words = names.map((name) => name.slice(PREFIX.length))
   const former = Object.values(FORMER_VARIABLES)
   for (const name of Object.keys(env)) {

@@ -33,7 +33,7 @@ import { OptionsError, show } from '../options/fields.ts'
 import type { OpossumCircuit } from '../resilience/opossum-circuit.ts'
 import type { HttpHandler } from '../server/http/application.ts'
 import type { TcpHandler } from '../server/tcp/call.ts'
-import { type Admin, resolveAdmin, startAdmin } from '../telemetry/admin.ts'
+import { type Admin, startAdmin } from '../telemetry/admin.ts'
 import type { EventRecord } from '../telemetry/events.ts'
 import { type MetricsOptions, resolveMetricsOptions } from '../telemetry/metrics-options.ts'
 import { type PromClientRegistry, registerWith } from '../telemetry/prom-client-registry.ts'
@@ -480,13 +480,13 @@ export class Mesh {
 
   /** @internal A failed start closes what it has opened. */
   async start(untilAt: number): Promise<void> {
-    const { adminPort, handleSignals, startWithoutRegistry } = this.#shared.settings
+    const { admin, handleSignals, startWithoutRegistry } = this.#shared.settings
     try {
       this.#cleanUp.push(() => this.#shared.accessLog?.close())
       this.#cleanUp.push(registerGauges(this.#shared, this.#membership, this.#destinations, this.#servers))
-      if (adminPort !== undefined) {
-        const pages = adminPages(this.#shared, this.#membership, this.#destinations)
-        this.#admin = await startAdmin(resolveAdmin({ port: adminPort }), pages)
+      if (admin !== undefined) {
+        const pages = adminPages(this.#shared, this.#membership, this.#destinations, () => this.#closing !== undefined)
+        this.#admin = await startAdmin(admin, pages)
       }
       if (handleSignals) this.#cleanUp.push(closeOnSignal(() => this.close()))
       if (startWithoutRegistry) await this.#membership.joinWithoutRegistry(untilAt)

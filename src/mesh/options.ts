@@ -8,6 +8,7 @@ import { type Field, fields, flag, instance, list, oneOf, optional, text, withDe
 import { serviceName } from '../options/names.ts'
 import { duration, integer } from '../options/quantities.ts'
 import { ACCESS_LOG_OPTION, type AccessLogOptions, type AccessLogSettings } from '../telemetry/access-log/settings.ts'
+import { ADMIN_FIELDS, type AdminOptions, type AdminSettings } from '../telemetry/admin-access.ts'
 
 /**
  * How a process joins the mesh. Every option can also come from the environment variable named with
@@ -82,10 +83,16 @@ export interface MeshOptions {
    */
   readonly tap?: boolean
   /**
-   * Loopback port of the admin listener (metrics, endpoints, configuration, events); 0 = any;
-   * absent = none. `INMESH_ADMIN_PORT`.
+   * Loopback port of the admin listener (metrics, endpoints, configuration, events, probes); 0 =
+   * any; absent = none. `INMESH_ADMIN_PORT`.
    */
   readonly adminPort?: number
+  /**
+   * The admin listener on an address of your choice: for probes and scrapers on other machines.
+   * `INMESH_ADMIN_HOST`, `INMESH_ADMIN_PORT`, `INMESH_ADMIN_ALLOW` (separated by commas),
+   * `INMESH_ADMIN_LISTENER_TOKEN`. @defaultValue none
+   */
+  readonly admin?: AdminOptions
   /**
    * The access log: one line for each call and each served request that failed, was slow or is
    * sampled. Documents say more, and turn it off. @defaultValue none, whatever documents say
@@ -125,7 +132,8 @@ export interface MeshSettings {
   readonly sameHost: boolean
   readonly traffic: boolean
   readonly tap: boolean
-  readonly adminPort: number | undefined
+  /** `undefined`: no listener. */
+  readonly admin: AdminSettings | undefined
   readonly accessLog: AccessLogSettings | undefined
   readonly handleSignals: boolean
   readonly drainNoticeMs: number
@@ -170,6 +178,7 @@ export const MESH_FIELDS = fields({
   traffic: withDefault(flag(), true),
   tap: withDefault(flag(), true),
   adminPort: optional(integer({ min: 0, max: 65_535 })),
+  admin: optional(ADMIN_FIELDS),
   accessLog: optional(ACCESS_LOG_OPTION),
   handleSignals: withDefault(flag(), true),
   drainNotice: withDefault(duration({ min: 0, max: 60_000 }), 5_000, formatDuration(5_000)),

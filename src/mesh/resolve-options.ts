@@ -3,6 +3,7 @@ import { homedir } from 'node:os'
 import { isAbsolute, join } from 'node:path'
 import { check, OptionsError, type Parsed } from '../options/fields.ts'
 import { renameFormer } from '../options/former-names.ts'
+import { type AdminOptions, type AdminSettings, resolveAdmin } from '../telemetry/admin-access.ts'
 import { fromEnvironment, namingVariables, warnOfStrangers } from './environment.ts'
 import { assertObject, optionsGiven } from './given-options.ts'
 import { FORMER_NAMES, MESH_FIELDS, type MeshOptions, type MeshSettings } from './options.ts'
@@ -47,13 +48,28 @@ export function resolveMeshOptions(options: MeshOptions = {}, env: NodeJS.Proces
     sameHost: given.sameHost,
     traffic: given.traffic,
     tap: given.tap,
-    adminPort: given.adminPort,
+    admin: adminOf(fromEnv, fromCode),
     accessLog: given.accessLog,
     handleSignals: given.handleSignals,
     drainNoticeMs: given.drainNotice,
     drainTimeoutMs: given.drainTimeout,
     clock: given.clock,
   })
+}
+
+/** Checked already. Options win over variables, field by field; `adminPort` is `admin.port`. */
+function adminOf(fromEnv: MeshOptions, fromCode: MeshOptions): AdminSettings | undefined {
+  if (fromCode.adminPort !== undefined && fromCode.admin !== undefined) {
+    throw new OptionsError('joinMesh', [
+      { path: ['adminPort'], message: "is not taken beside 'admin'; give admin.port" },
+    ])
+  }
+  const given = { ...portOf(fromEnv), ...fromEnv.admin, ...portOf(fromCode), ...fromCode.admin }
+  return Object.keys(given).length === 0 && fromCode.admin === undefined ? undefined : resolveAdmin(given)
+}
+
+function portOf({ adminPort: port }: MeshOptions): AdminOptions {
+  return port === undefined ? {} : { port }
 }
 
 function stateHome(env: NodeJS.ProcessEnv): string {

@@ -1,56 +1,15 @@
 /**
- * An optional read-only listener for operators and scrapers on the same machine: metrics,
- * configuration, endpoints, events. It requires a loopback address in `host`, which defeats DNS
- * rebinding by web pages.
+ * An optional read-only listener for operators, scrapers and probes: metrics, configuration,
+ * endpoints, events, health.
  */
-import { createHash, timingSafeEqual } from 'node:crypto'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import { type AddressInfo, isIP, type Socket } from 'node:net'
-import { check, fields, optional, text, withDefault } from '../options/fields.ts'
-import { integer } from '../options/quantities.ts'
+import type { AddressInfo, Socket } from 'node:net'
+import { type AdminSettings, isListed, refuse } from './admin-access.ts'
 import type { EventRecord } from './events.ts'
 import type { HystrixStreams } from './hystrix/stream.ts'
 import { OPENMETRICS_CONTENT_TYPE, prefersOpenMetrics } from './openmetrics.ts'
 import { METRICS_CONTENT_TYPE } from './prometheus.ts'
 import { redact } from './redact.ts'
-
-/** Options of the admin listener. */
-export interface AdminOptions {
-  /**
-   * An IP address. Any other than `127.0.0.1` and `::1` requires a token. @defaultValue
-   * `'127.0.0.1'`
-   */
-  readonly host?: string
-  /** 0 = any free port. @defaultValue 0 */
-  readonly port?: number
-  /** When given, every request must carry `authorization: Bearer <token>`. 16 to 256 characters. */
-  readonly token?: string
-}
-
-export interface AdminSettings {
-  readonly host: string
-  readonly port: number
-  readonly token: string | undefined
-}
-
-const ADDRESS = /^[0-9a-fA-F.:]{2,45}$/
-const FIELDS = fields({
-  host: withDefault(text("an IP address, such as '127.0.0.1' or '::1'", ADDRESS, 45), '127.0.0.1'),
-  port: withDefault(integer({ min: 0, max: 65_535 }), 0),
-  token: optional(text('a token of 16 to 256 printable characters without spaces', /^[\x21-\x7e]{16,256}$/, 256)),
-})
-
-/** Validates the options and sets defaults. @throws OptionsError naming each wrong field. */
-export function resolveAdmin(options?: AdminOptions, what = 'admin'): AdminSettings {
-  const given = check(FIELDS, options, what)
-  if (isIP(given.host) === 0) check(fields({ host: text('an IP address', /^$/) }), { host: given.host }, what)
-  const loopback = given.host === '127.0.0.1' || given.host === '::1'
-  if (!loopback && given.token === undefined) {
-    const expected = 'a token, because the host is no loopback address'
-    check(fields({ token: text(expected, /^[\x21-\x7e]{16,256}$/, 256) }), {}, what)
-  }
-  return Object.freeze(given)
-}
 
 /**
  * The pages of the listener; each function is called per request. `config` and `endpoints` are
@@ -69,6 +28,8 @@ export interface AdminPages {
   readonly hystrix?: HystrixStreams | undefined
   /** `ok: false` answers 503. */
   health(): { readonly ok: boolean; readonly [detail: string]: unknown }
+  /** Why the process is not ready for work; `undefined`: it is. */
+  notReady?(): string | undefined
 }
 
 export interface Admin {
@@ -80,7 +41,10 @@ export interface Admin {
   close(): Promise<void>
 }
 
-const MOST_CONNECTIONS = 32
+const MOST_CONNECTIONS = 128
+/** Of peers that are not on the list. Beyond it the oldest ends, so that a probe always gets in. */
+const MOST_OTHERS = 32
+const PROBES: ReadonlySet<string> = new Set(['/livez', '/readyz'])
 const CLOSE_MS = 500
 /** A text of metrics that takes less is made anew for each scrape. */
 const LONG_MS = 20
@@ -88,7 +52,6 @@ const LONG_MS = 20
 const REST = 9
 /** Limit for a connection on which no byte moves. */
 const STALLED_MS = 5_000
-const LOOPBACK_HOST = /^(?:localhost|127\.0\.0\.1|\[::1\])(?::\d{1,5})?$/i
 
 /** Binds and listens. Never keeps the process alive. @throws the bind error, e.g. `EADDRINUSE`. */
 export async function startAdmin(settings: AdminSettings, pages: AdminPages): Promise<Admin> {
@@ -102,7 +65,11 @@ export async function startAdmin(settings: AdminSettings, pages: AdminPages): Pr
   server.maxConnections = MOST_CONNECTIONS
   // A client that sends requests but reads no answer would occupy a connection forever.
   server.setTimeout(STALLED_MS, (socket) => socket.destroy())
-  server.on('connection', (socket: Socket) => socket.unref())
+  const others = new Set<Socket>()
+  server.on('connection', (socket: Socket) => {
+    socket.unref()
+    if (!isListed(settings, socket.remoteAddress)) limitOthers(others, socket)
+  })
   server.on('request', (request, response) => answer(settings, pages, request, response))
   server.on('clientError', (_error, socket) => socket.destroy())
   await bind(server, settings)
@@ -120,6 +87,16 @@ export async function startAdmin(settings: AdminSettings, pages: AdminPages): Pr
       return closed
     },
   }
+}
+
+function limitOthers(others: Set<Socket>, socket: Socket): void {
+  const [oldest] = others
+  if (others.size >= MOST_OTHERS) {
+    others.delete(oldest!)
+    oldest!.destroy()
+  }
+  others.add(socket)
+  socket.once('close', () => others.delete(socket))
 }
 
 function bind(server: Server, { host, port }: AdminSettings): Promise<void> {
@@ -148,38 +125,31 @@ function close(server: Server): Promise<void> {
 
 function answer(settings: AdminSettings, pages: AdminPages, request: IncomingMessage, response: ServerResponse): void {
   request.resume()
-  const refusal = refuse(settings, request)
+  const refusal = refuse(settings, request, PROBES.has(pathOf(request)))
   if (refusal !== undefined) {
     if (refusal.status === 401) response.setHeader('www-authenticate', 'Bearer')
     if (refusal.status === 405) response.setHeader('allow', 'GET')
-    send(response, refusal.status, 'text/plain; charset=utf-8', `${refusal.why}\n`)
+    sendText(response, refusal.status, refusal.why)
     return
   }
   try {
     page(pages, request, response)
   } catch {
     // The message of an unknown error may contain a secret.
-    send(response, 500, 'text/plain; charset=utf-8', 'this page could not be made\n')
+    sendText(response, 500, 'this page could not be made')
   }
-}
-
-function refuse(settings: AdminSettings, request: IncomingMessage): { status: number; why: string } | undefined {
-  const { headers } = request
-  if (settings.token !== undefined) {
-    if (!sameText(headers.authorization ?? '', `Bearer ${settings.token}`))
-      return { status: 401, why: 'a token is needed' }
-  } else if (!LOOPBACK_HOST.test(headers.host ?? '')) {
-    return { status: 403, why: 'the host header must be localhost, 127.0.0.1 or [::1]' }
-  }
-  const site = headers['sec-fetch-site']
-  if (headers.origin !== undefined || (site !== undefined && site !== 'none' && site !== 'same-origin')) {
-    return { status: 403, why: 'not for other web pages' }
-  }
-  return request.method === 'GET' ? undefined : { status: 405, why: 'only GET' }
 }
 
 function page(pages: AdminPages, request: IncomingMessage, response: ServerResponse): void {
-  switch ((request.url ?? '/').split('?', 1)[0]) {
+  switch (pathOf(request)) {
+    case '/livez':
+      sendText(response, 200, 'ok')
+      break
+    case '/readyz': {
+      const reason = pages.notReady?.()
+      sendText(response, reason === undefined ? 200 : 503, reason ?? 'ready')
+      break
+    }
     case '/metrics': {
       const openMetrics = prefersOpenMetrics(request.headers.accept)
       response.setHeader('vary', 'accept')
@@ -191,7 +161,7 @@ function page(pages: AdminPages, request: IncomingMessage, response: ServerRespo
       if (pages.hystrix === undefined) sendPaths(response)
       else {
         const refusal = pages.hystrix.open(request, response)
-        if (refusal !== undefined) send(response, refusal.status, 'text/plain; charset=utf-8', `${refusal.why}\n`)
+        if (refusal !== undefined) sendText(response, refusal.status, refusal.why)
       }
       break
     }
@@ -235,9 +205,17 @@ function metricsText(pages: AdminPages, openMetrics: boolean): string {
   return text
 }
 
+function pathOf({ url = '/' }: IncomingMessage): string {
+  const end = url.indexOf('?')
+  return end < 0 ? url : url.slice(0, end)
+}
+
 function sendPaths(response: ServerResponse): void {
-  const paths = '/metrics /hystrix.stream /config /endpoints /events /healthz'
-  send(response, 404, 'text/plain; charset=utf-8', `${paths}\n`)
+  sendText(response, 404, '/metrics /hystrix.stream /config /endpoints /events /healthz /livez /readyz')
+}
+
+function sendText(response: ServerResponse, status: number, line: string): void {
+  send(response, status, 'text/plain; charset=utf-8', `${line}\n`)
 }
 
 function sendJson(response: ServerResponse, status: number, value: unknown): void {
@@ -254,9 +232,4 @@ function send(response: ServerResponse, status: number, type: string, body: stri
     'cross-origin-resource-policy': 'same-origin',
   })
   response.end(body)
-}
-
-/** Compares digests, because comparing texts would reveal the token's length. */
-function sameText(a: string, b: string): boolean {
-  return timingSafeEqual(createHash('sha256').update(a).digest(), createHash('sha256').update(b).digest())
 }

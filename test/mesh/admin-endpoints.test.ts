@@ -1,5 +1,6 @@
 /** What the admin listener shows of the endpoints that a process calls. */
-import { expect, test } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
+import { joinMesh } from '../../src/index.ts'
 import { startTestMesh } from '../../src/testing/index.ts'
 
 interface Shown {
@@ -35,4 +36,43 @@ test('it shows what the balancer goes by: reports, their age, what we measure, a
   const { perSecond, share } = (await shown()).capacity!
   expect(perSecond).toBeLessThan(200)
   expect(share).toBe(1)
+})
+
+test('probes and scrapers read it off the machine by variables: ready once joined, and not while it drains', async () => {
+  await using testMesh = await startTestMesh()
+  const variables = {
+    INMESH_ADMIN_HOST: '0.0.0.0',
+    INMESH_ADMIN_PORT: '0',
+    INMESH_ADMIN_ALLOW: '10.0.0.0/8, 127.0.0.1',
+    INMESH_ADMIN_LISTENER_TOKEN: 'a-token-of-some-length',
+  }
+  Object.assign(process.env, variables)
+  onTestFinished(() => {
+    for (const name of Object.keys(variables)) delete process.env[name]
+  })
+  const mesh = await joinMesh({
+    ...{ service: 'inventory', registry: testMesh.registry.url, stateDir: 'memory', handleSignals: false },
+    drainNotice: '500ms',
+  })
+  const at = `http://127.0.0.1:${mesh.adminPort}`
+  await mesh.serve((_request, response) => response.end('x'))
+  expect(await (await fetch(`${at}/livez`)).text()).toBe('ok\n')
+  expect((await fetch(`${at}/readyz`)).status).toBe(200)
+  expect(await (await fetch(`${at}/metrics`)).text()).toContain('inmesh_')
+  const closing = mesh.close()
+  const draining = await fetch(`${at}/readyz`)
+  expect([draining.status, await draining.text()]).toEqual([503, 'draining\n'])
+  await closing
+})
+
+test('a process without a registry is alive and not ready', async () => {
+  const mesh = await joinMesh({
+    ...{ service: 'inventory', registry: 'https://127.0.0.1:1', stateDir: 'memory', handleSignals: false },
+    ...{ startWithoutRegistry: true, admin: { port: 0 } },
+  })
+  const at = `http://127.0.0.1:${mesh.adminPort}`
+  expect((await fetch(`${at}/livez`)).status).toBe(200)
+  expect(await (await fetch(`${at}/readyz`)).text()).toBe('not joined: no certificate yet\n')
+  await mesh.close()
+  await expect(joinMesh({ service: 'inventory', adminPort: 0, admin: {} })).rejects.toThrow(/adminPort: .*admin.port/)
 })

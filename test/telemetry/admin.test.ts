@@ -3,7 +3,8 @@ import { once } from 'node:events'
 import { request } from 'node:http'
 import { connect } from 'node:net'
 import { afterEach, describe, expect, it } from 'vitest'
-import { type Admin, type AdminOptions, type AdminPages, resolveAdmin, startAdmin } from '../../src/telemetry/admin.ts'
+import { type Admin, type AdminPages, startAdmin } from '../../src/telemetry/admin.ts'
+import { type AdminOptions, resolveAdmin } from '../../src/telemetry/admin-access.ts'
 
 const pages: AdminPages = {
   metrics: () => '# HELP a A.\n# TYPE a counter\na 1\n',
@@ -135,9 +136,47 @@ describe('the admin listener', () => {
     expect((await ask(at, '/metrics', good)).status).toBe(200)
   })
 
-  it('does not bind anywhere but to loopback without a token, and names each wrong option', () => {
-    for (const host of ['0.0.0.0', '::', '10.0.0.1', '127.0.0.2']) {
-      expect(() => resolveAdmin({ host })).toThrow(/token: is missing; expected a token/)
+  it('answers only probes beyond loopback, without a list and a token', async () => {
+    let reason: string | undefined
+    const admin = await start({ host: '0.0.0.0' }, { notReady: () => reason })
+    const at = { ...admin, host: '127.0.0.1' }
+    for (const path of ['/metrics', '/config', '/endpoints', '/events', '/healthz', '/nothing']) {
+      const { status, body } = await ask(at, path)
+      expect([path, status]).toEqual([path, 403])
+      expect(body).toContain('admin.allow')
+    }
+    expect(await ask(at, '/livez', { host: '10.0.0.7:9901' })).toMatchObject({ status: 200, body: 'ok\n' })
+    expect(await ask(at, '/readyz?verbose')).toMatchObject({ status: 200, body: 'ready\n' })
+    reason = 'draining'
+    expect(await ask(at, '/readyz')).toMatchObject({ status: 503, body: 'draining\n' })
+    expect((await ask(at, '/livez', {}, 'HEAD')).status).toBe(200)
+    expect((await ask(at, '/livez', {}, 'POST')).status).toBe(405)
+  })
+
+  it('lets listed addresses read all, and others with the token', async () => {
+    const token = 'a-token-of-some-length'
+    const listed = await start({ host: '0.0.0.0', token, allow: ['10.0.0.0/8', '127.0.0.1', 'fd00::/8'] })
+    const other = await start({ host: '0.0.0.0', token, allow: ['10.0.0.0/8', '127.0.0.2/32'] })
+    const [at, elsewhere] = [listed, other].map((admin) => ({ ...admin, host: '127.0.0.1' })) as [Admin, Admin]
+    expect((await ask(at, '/metrics', { host: 'checkout.example' })).status).toBe(200)
+    expect((await ask(at, '/metrics', { 'sec-fetch-site': 'same-origin' })).status).toBe(403)
+    expect((await ask(elsewhere, '/metrics')).status).toBe(401)
+    expect((await ask(elsewhere, '/metrics', { authorization: `Bearer ${token}` })).status).toBe(200)
+    const { admin6 } = { admin6: await start({ host: '::', allow: ['127.0.0.0/8'] }).catch(() => undefined) }
+    if (admin6 !== undefined) expect((await ask({ ...admin6, host: '127.0.0.1' }, '/metrics')).status).toBe(200)
+  })
+
+  it('answers a probe while strangers hold all the connections that they get', async () => {
+    const admin = await start({ host: '0.0.0.0' })
+    const held = Array.from({ length: 100 }, () => connect(admin.port, '127.0.0.1').on('error', () => {}))
+    await Promise.all(held.map((socket) => once(socket, 'connect')))
+    expect((await ask({ ...admin, host: '127.0.0.1' }, '/readyz')).status).toBe(200)
+    for (const socket of held) socket.destroy()
+  })
+
+  it('names each wrong option', () => {
+    for (const network of ['10.0.0.0/33', '10.0.0', 'fd00::/129', '10.0.0.0/8/8', 'all', '10.0.0.0/-1']) {
+      expect(() => resolveAdmin({ allow: [network] })).toThrow(/allow.*expected an address or a network/)
     }
     expect(() => resolveAdmin({ host: '1.2.3' })).toThrow(/host: expected an IP address/)
     expect(() => resolveAdmin({ host: 'localhost', port: -1 })).toThrow(/host: .*; port: /)
@@ -181,9 +220,12 @@ describe('the admin listener', () => {
   })
 
   it('never keeps the process alive', async () => {
-    const module = new URL('../../src/telemetry/admin.ts', import.meta.url).href
+    const [listener, access] = ['admin', 'admin-access'].map((name) =>
+      JSON.stringify(new URL(`../../src/telemetry/${name}.ts`, import.meta.url).href),
+    )
     const code = `
-      const { startAdmin, resolveAdmin } = await import(${JSON.stringify(module)})
+      const { startAdmin } = await import(${listener})
+      const { resolveAdmin } = await import(${access})
       const pages = { metrics: () => 'm', config() {}, endpoints() {}, events: () => [], health: () => ({ ok: true }) }
       const admin = await startAdmin(resolveAdmin(), pages)
       const response = await fetch(admin.url + '/metrics')

@@ -60,6 +60,7 @@ function route(method: string, path: string, access: Access, handle: Handler, qu
 
 export const ROUTES: readonly ApiRoute[] = [
   route('GET', '/healthz', 'public', (_, { response }) => sendText(response, 200, 'text/plain', 'ok\n')),
+  route('GET', '/livez', 'public', (_, { response }) => sendText(response, 200, 'text/plain', 'ok\n')),
   route('GET', '/readyz', 'public', ({ fleet: { reason } }, { response }) =>
     sendText(response, reason === undefined ? 200 : 503, 'text/plain', `${reason ?? 'ready'}\n`),
   ),

@@ -1,7 +1,8 @@
 /** What the Hystrix dashboard and Turbine do with each event, in their rules. */
 import { afterEach, expect, it } from 'vitest'
 import { guard } from '../../../src/resilience/index.ts'
-import { resolveAdmin, startAdmin } from '../../../src/telemetry/admin.ts'
+import { startAdmin } from '../../../src/telemetry/admin.ts'
+import { resolveAdmin } from '../../../src/telemetry/admin-access.ts'
 import { meterFunctions } from '../../../src/telemetry/function-metrics.ts'
 import { functionNames } from '../../../src/telemetry/hystrix/command-names.ts'
 import { HystrixStreams } from '../../../src/telemetry/hystrix/stream.ts'
