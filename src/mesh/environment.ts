@@ -65,7 +65,7 @@ export function fromEnvironment(env: NodeJS.ProcessEnv): MeshOptions {
   return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined)) as MeshOptions
 }
 
-/** Of the admin listener; its port is an option by itself. `INMESH_ADMIN_TOKEN` is an operator's. */
+/** Of the admin listener; its port is an option. `INMESH_ADMIN_TOKEN` is an operator's token. */
 const ADMIN_VARIABLES = {
   host: 'INMESH_ADMIN_HOST',
   allow: 'INMESH_ADMIN_ALLOW',
