@@ -74,8 +74,10 @@ function why(call: ClientCall, code: ErrorCode): string {
   const { cluster } = call.stack
   const absence = cluster?.endpoints.length === 0 ? cluster.absence : undefined
   if (code === 'deadline-exceeded' && call.attempts === 0 && cluster?.endpoints.length === 0) {
-    const before = `the deadline passed before any instance of ${placeOf(call)} was known`
-    return absence === undefined ? `${before}; is the name right?` : `${before}: ${absence}`
+    const place = placeOf(call)
+    return absence === undefined
+      ? `the deadline passed before any instance of ${place} was known; is the name right?`
+      : `the deadline passed before any instance of ${place} was known: ${absence}`
   }
   const target = call.routed?.target?.key
   if (code === 'no-endpoints' && target) return `no instance of its target '${target}' is registered and ready`
