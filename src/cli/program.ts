@@ -12,7 +12,9 @@ import { addCompletionCommand } from './completion/completion-command.ts'
 import { addConvertCommand } from './convert-command.ts'
 import { addDecodeCommand } from './decode-command.ts'
 import { addDenyCommands } from './deny-commands.ts'
+import { addDevCommand } from './dev/dev-command.ts'
 import { addDiffCommand } from './diff-command.ts'
+import { addDoctorCommand } from './doctor/doctor-command.ts'
 import { withExample } from './examples.ts'
 import { addExplainCommand } from './explain-command.ts'
 import { asFailure, EXIT, invalidUsage } from './failure.ts'
@@ -64,7 +66,9 @@ export function buildProgram(surroundings: CliContext): Command {
   addDiffCommand(program, surroundings)
   addPolicyCommands(program, surroundings)
   addWeightCommands(program, surroundings)
+  addDevCommand(program, surroundings)
   addCallCommand(program, surroundings)
+  addDoctorCommand(program, surroundings)
   addExplainCommand(program, surroundings)
   addInventoryCommands(program, surroundings)
   addTopCommand(program, surroundings)
