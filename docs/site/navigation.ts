@@ -36,6 +36,7 @@ const GROUPS: Readonly<Record<string, readonly string[]>> = {
     'docs/service-graph.md',
     'docs/ui.md',
     'docs/access-log.md',
+    'docs/debug.md',
   ],
   Operations: [
     'docs/running-the-registry.md',

@@ -92,6 +92,8 @@ function variableOf(env: NodeJS.ProcessEnv, variable: string): string | undefine
 const PREFIX = 'INMESH_'
 /** Kubernetes sets these for every service, also for one whose name begins with `inmesh`. */
 const OF_KUBERNETES = /_(?:SERVICE_(?:HOST|PORT\w*)|PORT(?:_\d+_\w+)?)$/
+/** Of commands, and of INMESH_DEBUG. */
+const WITHOUT_OPTION = ['INMESH_ADMIN_TOKEN', 'INMESH_DEBUG', 'INMESH_DEBUG_FORMAT']
 const told = new Set<string>()
 
 /**
@@ -99,7 +101,7 @@ const told = new Set<string>()
  * other may belong to other software. `options`: all names of joinMesh.
  */
 export function warnOfStrangers(env: NodeJS.ProcessEnv, options: readonly string[]): void {
-  const names = [...Object.values(VARIABLES), ...Object.values(ADMIN_VARIABLES), 'INMESH_ADMIN_TOKEN']
+  const names = [...Object.values(VARIABLES), ...Object.values(ADMIN_VARIABLES), ...WITHOUT_OPTION]
   const words = names.map((name) => name.slice(PREFIX.length))
   const former = Object.values(FORMER_VARIABLES)
   for (const name of Object.keys(env)) {

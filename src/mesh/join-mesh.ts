@@ -25,6 +25,10 @@ import { resolveMeshOptions } from './resolve-options.ts'
  */
 export async function joinMesh(options?: MeshOptions): Promise<Mesh> {
   const settings = resolveMeshOptions(options)
+  if (settings.debug !== undefined) {
+    const { startDebugLog } = await import('../telemetry/debug/debug-log.ts')
+    startDebugLog(settings.debug)
+  }
   const { startMesh } = await import('./mesh.ts')
   return startMesh(settings)
 }

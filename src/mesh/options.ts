@@ -9,6 +9,7 @@ import { serviceName } from '../options/names.ts'
 import { duration, integer } from '../options/quantities.ts'
 import { ACCESS_LOG_OPTION, type AccessLogOptions, type AccessLogSettings } from '../telemetry/access-log/settings.ts'
 import { ADMIN_FIELDS, type AdminOptions, type AdminSettings } from '../telemetry/admin-access.ts'
+import type { DebugSettings } from '../telemetry/debug/areas.ts'
 
 /**
  * How a process joins the mesh. Every option can also come from the environment variable named with
@@ -139,6 +140,8 @@ export interface MeshSettings {
   readonly drainNoticeMs: number
   readonly drainTimeoutMs: number
   readonly clock: Clock
+  /** Of INMESH_DEBUG; `undefined`: nothing is shown. */
+  readonly debug?: DebugSettings | undefined
 }
 
 /** Where neither an option nor a variable says anything. */

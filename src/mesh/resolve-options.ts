@@ -4,6 +4,7 @@ import { isAbsolute, join } from 'node:path'
 import { check, OptionsError, type Parsed } from '../options/fields.ts'
 import { renameFormer } from '../options/former-names.ts'
 import { type AdminOptions, type AdminSettings, resolveAdmin } from '../telemetry/admin-access.ts'
+import { debugSettings } from '../telemetry/debug/areas.ts'
 import { fromEnvironment, namingVariables, warnOfStrangers } from './environment.ts'
 import { assertObject, optionsGiven } from './given-options.ts'
 import { FORMER_NAMES, MESH_FIELDS, type MeshOptions, type MeshSettings } from './options.ts'
@@ -54,6 +55,7 @@ export function resolveMeshOptions(options: MeshOptions = {}, env: NodeJS.Proces
     drainNoticeMs: given.drainNotice,
     drainTimeoutMs: given.drainTimeout,
     clock: given.clock,
+    debug: debugSettings(env),
   })
 }
 

@@ -1,10 +1,11 @@
 /** `inmesh dev`: a registry for development, its page, and a small mesh to call. */
 import type { Command } from 'commander'
+import { OptionsError } from '../../options/fields.ts'
 import { integer } from '../../options/quantities.ts'
 import { type Registry, startRegistry } from '../../registry/index.ts'
 import { type CommonFlags, jsonOption } from '../connection.ts'
 import { withExample } from '../examples.ts'
-import { EXIT, Failure } from '../failure.ts'
+import { invalidUsage } from '../failure.ts'
 import { numeric, parsed } from '../flag-values.ts'
 import { untilSignal } from '../signals.ts'
 import { type CliContext, Terminal } from '../terminal.ts'
@@ -68,33 +69,18 @@ async function runDev({ port, ui, example, json }: DevFlags, surroundings: CliCo
   }
 }
 
-async function start(port: number, ui: number): Promise<Registry> {
+async function start(port: number, uiPort: number): Promise<Registry> {
   try {
-    return await startRegistry({ port, uiPort: ui, dev: true, memory: true, log: false, joinsPerSecond: 100 })
+    return await startRegistry({ port, uiPort, dev: true, memory: true, log: false, joinsPerSecond: 100 })
   } catch (error) {
-    const taken = portIn(error)
-    if (taken === undefined) throw error
-    const flag = taken === ui && ui !== port ? '--ui' : '--port'
-    const other =
-      flag === '--port'
-        ? 'is another registry or `inmesh dev` running? `inmesh status` asks it'
-        : 'another program listens there'
-    throw new Failure(
-      EXIT.failed,
-      'port-taken',
-      `port ${taken} of 127.0.0.1 is taken: ${other}; or give another ${flag}, such as ${flag} 0`,
-    )
+    const [issue] = error instanceof OptionsError ? error.issues : []
+    if (issue === undefined || !/in use/.test(issue.message)) throw error
+    const [flag, taken, hint] =
+      issue.path[0] === 'uiPort'
+        ? ['--ui', uiPort, 'another program listens there']
+        : ['--port', port, 'is another registry or `inmesh dev` running? `inmesh status` asks it']
+    throw invalidUsage(`port ${taken} of 127.0.0.1 is taken: ${hint}; or give another ${flag}, such as ${flag} 0`)
   }
-}
-
-/** Of an address that is in use. */
-function portIn(error: unknown): number | undefined {
-  let one = error as NodeJS.ErrnoException | undefined
-  for (let depth = 0; depth < 4 && one instanceof Error; depth++) {
-    if (one.code === 'EADDRINUSE') return (one as { port?: number }).port
-    one = one.cause as NodeJS.ErrnoException | undefined
-  }
-  return undefined
 }
 
 function commands({ url }: Registry, example: boolean): readonly string[] {

@@ -1,11 +1,11 @@
 /** `inmesh doctor`: what works for a workload, from its machine and with its variables. */
 import type { Command } from 'commander'
 import { reasonOf } from '../../core/errors.ts'
+import { VERSION } from '../../core/version.ts'
 import type { Mesh } from '../../mesh/mesh.ts'
 import type { MeshSettings } from '../../mesh/options.ts'
 import { resolveMeshOptions } from '../../mesh/resolve-options.ts'
 import { serviceName } from '../../options/names.ts'
-import { VERSION } from '../../registry/fleet/version.ts'
 import { type ConnectionFlags, connect, findUrls, withConnection } from '../connection.ts'
 import { withExample } from '../examples.ts'
 import { EXIT, Failure } from '../failure.ts'

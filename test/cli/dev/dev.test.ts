@@ -26,8 +26,10 @@ function dev(...args: string[]): ChildProcess {
 
 beforeAll(async () => {
   child = dev('--port', '0')
-  const [line] = (await once(createInterface({ input: child.stdout! }), 'line')) as [string]
-  ready = JSON.parse(line)
+  const said = once(createInterface({ input: child.stdout! }), 'line') as Promise<[string]>
+  const ended = once(child, 'exit').then(([code]) => Promise.reject(new Error(`it has ended with ${code}`)))
+  ready = JSON.parse((await Promise.race([said, ended]))[0])
+  ended.catch(() => {})
 })
 afterAll(() => child.kill('SIGKILL'))
 
@@ -50,7 +52,7 @@ it('says which port is taken, and what to do', async () => {
   const { port } = taken.address() as AddressInfo
   const { code, stderr } = await run(['dev', '--port', String(port)])
   taken.close()
-  expect(code).toBe(1)
+  expect(code).toBe(2)
   expect(stderr).toContain(`port ${port} of 127.0.0.1 is taken`)
   expect(stderr).toContain('such as --port 0')
 })

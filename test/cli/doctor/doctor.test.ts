@@ -72,7 +72,7 @@ describe('beside a workload that is well', () => {
     expect(of('clock')?.message).toMatch(/^agrees within \d+ ms$/)
     expect(of('certificate')?.message).toContain('spiffe://inmesh.local/service/checkout, until 20')
     expect(of('membership')).toMatchObject({ state: 'ok' })
-    expect(of('registration')?.message).toMatch(/:\d+ ready$/)
+    expect(of('registration')?.message).toMatch(/:\d+ healthy$/)
     expect(of('intention', 'inventory')?.message).toBe(
       "'checkout' may call it (allow[0] of the document of 'inventory')",
     )
@@ -104,7 +104,7 @@ describe('where something is wrong', () => {
 
   it('gives up one that is silent, and names a program that is no registry', async () => {
     const silent: Server = createServer(() => {}).listen(0, '127.0.0.1')
-    const other: Server = createServer((socket) => socket.end('hello\n')).listen(0, '127.0.0.1')
+    const other: Server = createServer((socket) => socket.on('error', () => {}).end('hello\n')).listen(0, '127.0.0.1')
     await Promise.all([silent, other].map((server) => new Promise((resolve) => server.once('listening', resolve))))
     const urls = [silent, other].map((server) => `https://127.0.0.1:${(server.address() as AddressInfo).port}`)
     const { code, findings } = await doctor([], { INMESH_REGISTRY: urls.join(',') })
