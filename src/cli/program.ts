@@ -22,6 +22,7 @@ import { refuseRepeated } from './flag-values.ts'
 import { addReleaseCommand } from './instance-commands.ts'
 import { addInventoryCommands } from './inventory-commands.ts'
 import { addPolicyCommands } from './policy-commands.ts'
+import { addProxyCommand } from './proxy/proxy-command.ts'
 import { addRegistryCommand } from './registry-command.ts'
 import { addRestoreCommand } from './restore-command.ts'
 import { addSchemaCommand } from './schema-command.ts'
@@ -68,6 +69,7 @@ export function buildProgram(surroundings: CliContext): Command {
   addWeightCommands(program, surroundings)
   addDevCommand(program, surroundings)
   addCallCommand(program, surroundings)
+  addProxyCommand(program, surroundings)
   addDoctorCommand(program, surroundings)
   addExplainCommand(program, surroundings)
   addInventoryCommands(program, surroundings)
