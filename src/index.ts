@@ -25,7 +25,14 @@ export type { ConnectorOptions } from './client/http/wire/options.ts'
 export type { ConnectOptions } from './client/tcp/options.ts'
 export type { WebSocketOptions } from './client/websocket/options.ts'
 export { detached } from './core/context.ts'
-export { type AttemptReport, type ErrorCode, isMeshError, MeshError, type MeshErrorDetails } from './core/errors.ts'
+export {
+  type AttemptReport,
+  type ErrorCode,
+  isMeshError,
+  MeshError,
+  type MeshErrorDetails,
+  meshErrorOf,
+} from './core/errors.ts'
 export type { MeshState } from './core/mesh-state.ts'
 export type { TransportName, TransportPreference } from './core/transport.ts'
 export type { ExplainOptions } from './discovery/explain-request.ts'

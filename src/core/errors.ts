@@ -177,6 +177,47 @@ export function isMeshError(value: unknown): value is MeshError {
   }
 }
 
+/** Fields in which clients keep the error that they wrap. */
+const WRAPPED = ['cause', 'networkError', 'originalError'] as const
+const MOST_WRAPPED = 16
+
+/**
+ * The {@link MeshError} that a client has wrapped: in `cause` (axios, got, gRPC's `ServiceError`,
+ * connect-es, tRPC, a `TypeError` of the built-in `fetch`), in `networkError` (Apollo, urql), or
+ * among the `errors` of an `AggregateError`. `undefined`: there is none.
+ *
+ * @example
+ * ```ts
+ * try {
+ *   await axios.post('http://inventory.mesh/reservations', order, { httpAgent: mesh.agent() })
+ * } catch (error) {
+ *   if (meshErrorOf(error)?.sent === false) queueForLater() // certainly not executed
+ * }
+ * ```
+ */
+export function meshErrorOf(error: unknown): MeshError | undefined {
+  const seen = new Set<unknown>()
+  const open = [error]
+  for (let next = open.shift(); next !== undefined && seen.size < MOST_WRAPPED; next = open.shift()) {
+    if (isMeshError(next)) return next
+    if (typeof next !== 'object' || next === null || seen.has(next)) continue
+    seen.add(next)
+    for (const field of WRAPPED) open.push(read(next, field) ?? null)
+    const errors = read(next, 'errors')
+    if (Array.isArray(errors)) open.push(...errors.slice(0, MOST_WRAPPED).map((each) => each ?? null))
+  }
+  return undefined
+}
+
+/** A getter of a stranger may throw. */
+function read(from: object, field: string): unknown {
+  try {
+    return (from as Record<string, unknown>)[field]
+  } catch {
+    return undefined
+  }
+}
+
 /** Whether a call was cancelled because its own or its parent's time is up. */
 export function isLate(cause: unknown): boolean {
   return isMeshError(cause) && cause.code === 'deadline-exceeded'

@@ -14,7 +14,6 @@ import {
   makeDispatcher,
 } from '../client/http/dispatcher/dispatcher.ts'
 import { type HttpFetchOptions, type MeshFetch, makeFetch } from '../client/http/fetch/fetch.ts'
-import type { MeshFetchInit } from '../client/http/fetch/init.ts'
 import { checkClientOptions, type HttpClientOptions } from '../client/http/options.ts'
 import { findHosts, serviceOf } from '../client/http/service-hosts.ts'
 import type { HttpTransport } from '../client/http/transport.ts'
@@ -76,9 +75,10 @@ export class Mesh {
   /**
    * A drop-in for `fetch` whose host is a service name, such as `http://inventory/items/42`;
    * rejects with a `MeshError` where the built-in one rejects with a `TypeError`. It may be handed
-   * on by itself.
+   * on by itself, also to code that takes a `typeof fetch`. Its further options are those of
+   * {@link MeshFetchInit}: `timeout`, `idempotent`, `retry`, `key`, `streaming`, `idleTimeout`.
    */
-  readonly fetch: (input: string | URL | Request, init?: MeshFetchInit) => Promise<Response>
+  readonly fetch: MeshFetch
   /**
    * Node's `http.request` whose host is a service name. Errors arrive as its `error` event. Other
    * hosts (with a dot or colon, and `localhost`) go as `http.request` and `https.request` send

@@ -20,7 +20,8 @@ import { checkInit, type FetchSettings, isRequest, type MeshFetchInit, refuseOwn
 import { withIntegrity } from './integrity.ts'
 import { fetchResponse } from './response.ts'
 
-export type MeshFetch = (input: string | URL | Request, init?: MeshFetchInit) => Promise<Response>
+/** A `typeof fetch` that takes further options. */
+export type MeshFetch = typeof fetch & ((input: string | URL | Request, init?: MeshFetchInit) => Promise<Response>)
 
 export interface HttpFetchOptions {
   /**
@@ -52,7 +53,7 @@ interface Address {
 export function makeFetch(find: FindService<Transport<RequestPool>>, options: HttpFetchOptions = {}): MeshFetch {
   checkFetchOptions(options)
   const passthrough = options?.passthrough === true
-  return (input, init) => {
+  return ((input: string | URL | Request, init?: MeshFetchInit): Promise<Response> => {
     try {
       const request = isRequest(input) ? input : undefined
       const to = addressOf(request === undefined ? (input as string | URL) : request.url)
@@ -100,7 +101,7 @@ export function makeFetch(find: FindService<Transport<RequestPool>>, options: Ht
     } catch (error) {
       return Promise.reject(error)
     }
-  }
+  }) as MeshFetch
 }
 
 /**
