@@ -15,6 +15,7 @@ import {
   ReflectionKind,
   RendererEvent,
 } from 'typedoc'
+import { ENTRIES } from '../../build/entries.ts'
 import { groups, ROOT } from './navigation.ts'
 
 const { resolve } = createRequire(import.meta.url)
@@ -26,15 +27,7 @@ interface Entry {
 
 /** What `import` takes, by the exports of the package. */
 function entries(): readonly Entry[] {
-  const { name, exports } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {
-    name: string
-    exports: Record<string, string | { types?: string }>
-  }
-  return Object.entries(exports).flatMap(([path, target]) => {
-    const types = typeof target === 'string' ? undefined : target.types
-    if (types === undefined) return []
-    return [{ name: path.replace(/^\./, name), source: types.replace('./dist/', 'src/').replace(/\.d\.ts$/, '.ts') }]
-  })
+  return ENTRIES.map(({ path, file }) => ({ name: path.replace(/^\./, 'inmesh'), source: `src/${file}.ts` }))
 }
 
 /** `docs/policies/retry.md` is `policies/retry.html`, whatever its title. */
