@@ -62,6 +62,8 @@ const OF_NEST = /from '(?:@nestjs|inmesh\/nest)/
 
 /** A part of a page may end early, as the body of a handler does. */
 const RETURN_OUTSIDE = 1108
+/** JavaScript has no types to write down. */
+const isImplicitAny = (code: number): boolean => code >= 7000 && code < 7100
 
 interface Source {
   readonly block: PlacedBlock
@@ -115,7 +117,7 @@ function sourceOf(block: PlacedBlock): Source {
 function mistakesOf({ block, before }: Source, program: ts.Program, file: ts.SourceFile): readonly string[] {
   const found = [...program.getSyntacticDiagnostics(file), ...program.getSemanticDiagnostics(file)]
   return found
-    .filter(({ code }) => code !== RETURN_OUTSIDE)
+    .filter(({ code }) => code !== RETURN_OUTSIDE && !(block.language === 'js' && isImplicitAny(code)))
     .flatMap(({ start = 0, messageText }) => {
       const { line } = file.getLineAndCharacterOfPosition(start)
       const text = ts.flattenDiagnosticMessageText(messageText, '\n    ')
