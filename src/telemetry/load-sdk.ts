@@ -3,16 +3,7 @@
  * `@opentelemetry/sdk-trace-node` 2.x. No range of a peer allows both (decision 0066).
  */
 import type { TracerProvider } from '@opentelemetry/api'
-
-/** What of an exporter the SDK calls; those of either generation have this shape. */
-export interface SpanExporter {
-  /** Takes ended spans, and says through `resultCallback` whether they were exported. */
-  export(spans: never[], resultCallback: (result: { code: number; error?: Error }) => void): void
-  /** Exports what is left, and ends. */
-  shutdown(): Promise<void>
-  /** Exports what is left. */
-  forceFlush?(): Promise<void>
-}
+import type { SpanExporter } from './span-exporter.ts'
 
 /** A provider that is not registered yet. */
 export interface LoadedProvider extends TracerProvider {

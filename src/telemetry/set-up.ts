@@ -5,10 +5,11 @@
 import type { Attributes, AttributeValue } from '@opentelemetry/api'
 import { check, fields, instance, optional, text, withDefault } from '../options/fields.ts'
 import { share } from '../options/quantities.ts'
-import { loadSdk, type SpanExporter } from './load-sdk.ts'
+import { loadSdk } from './load-sdk.ts'
 import { SERVICE_NAME } from './semantic-conventions.ts'
+import type { SpanExporter } from './span-exporter.ts'
 
-export type { SpanExporter } from './load-sdk.ts'
+export type { SpanExporter } from './span-exporter.ts'
 
 /** Options of {@link startTracing}. */
 export interface TracingOptions {

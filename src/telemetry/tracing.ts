@@ -31,7 +31,9 @@ const CHECK_MS = 100
 /** The application's copy of the API; `undefined` if it has none. */
 export async function loadTracingApi(): Promise<TracingApi | undefined> {
   try {
-    return await import('@opentelemetry/api')
+    const api = await import('@opentelemetry/api')
+    // webpack makes an empty module of an external package that is missing.
+    return typeof api.trace === 'object' ? api : undefined
   } catch {
     return undefined
   }
