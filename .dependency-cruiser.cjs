@@ -19,6 +19,7 @@ const order = [
   ['registry', `(${BASE}|resilience|routing|discovery|identity|telemetry|gateway-api|registry)`],
   ['mesh', `(${BASE}|resilience|routing|discovery|identity|telemetry|client|server|mesh)`],
   ['frameworks', `(${BASE}|resilience|routing|discovery|identity|telemetry|client|server|mesh|frameworks)`],
+  ['auto', `(${BASE}|discovery|client|server|mesh|auto)`],
   ['simulator', `(${BASE}|resilience|routing|discovery|identity|telemetry|client|server|testing|simulator)`],
   // Of the registry, types of its answers.
   ['ui', '(discovery|registry|ui)'],

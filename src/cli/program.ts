@@ -25,6 +25,7 @@ import { addPolicyCommands } from './policy-commands.ts'
 import { addProxyCommand } from './proxy/proxy-command.ts'
 import { addRegistryCommand } from './registry-command.ts'
 import { addRestoreCommand } from './restore-command.ts'
+import { addRunCommand } from './run-command.ts'
 import { addSchemaCommand } from './schema-command.ts'
 import { addSimulateCommand } from './simulate-command.ts'
 import { addStatusCommand } from './status-command.ts'
@@ -57,6 +58,7 @@ export function buildProgram(surroundings: CliContext): Command {
     })
   withExample(program, 'inmesh registry --dev', 'inmesh apply -f policies.yaml').addHelpText('after', EXIT_CODES)
   addRegistryCommand(program, surroundings)
+  addRunCommand(program, surroundings)
   addTokenCommands(program, surroundings)
   addCheckCommand(program, surroundings)
   addSchemaCommand(program, surroundings)

@@ -94,6 +94,8 @@ const PREFIX = 'INMESH_'
 const OF_KUBERNETES = /_(?:SERVICE_(?:HOST|PORT\w*)|PORT(?:_\d+_\w+)?)$/
 /** Of commands, and of INMESH_DEBUG. */
 const WITHOUT_OPTION = ['INMESH_ADMIN_TOKEN', 'INMESH_DEBUG', 'INMESH_DEBUG_FORMAT']
+/** `inmesh/auto` checks its variables itself. */
+const OF_AUTO = /^INMESH_AUTO(?:_|$)/
 const told = new Set<string>()
 
 /**
@@ -107,7 +109,7 @@ export function warnOfStrangers(env: NodeJS.ProcessEnv, options: readonly string
   for (const name of Object.keys(env)) {
     if (!name.startsWith(PREFIX) || told.has(name)) continue
     const word = name.slice(PREFIX.length)
-    if (words.includes(word) || former.includes(name) || OF_KUBERNETES.test(name)) continue
+    if (words.includes(word) || former.includes(name) || OF_KUBERNETES.test(name) || OF_AUTO.test(name)) continue
     const option = options.find((each) => each.replace(/[A-Z]/g, '_$&').toUpperCase() === word)
     const meant = nearest(word, words)
     if (option === undefined && meant === undefined) continue

@@ -2,8 +2,9 @@
  * Entry point of the mesh. It validates the options and loads the rest (undici, TLS, HTTP/2) only
  * then, so `import 'inmesh'` alone costs next to nothing.
  */
+import { tellJoining } from './joining.ts'
 import type { Mesh } from './mesh.ts'
-import type { MeshOptions } from './options.ts'
+import type { MeshOptions, MeshSettings } from './options.ts'
 import { resolveMeshOptions } from './resolve-options.ts'
 
 /**
@@ -25,6 +26,12 @@ import { resolveMeshOptions } from './resolve-options.ts'
  */
 export async function joinMesh(options?: MeshOptions): Promise<Mesh> {
   const settings = resolveMeshOptions(options)
+  const joining = start(settings)
+  tellJoining(joining)
+  return joining
+}
+
+async function start(settings: MeshSettings): Promise<Mesh> {
   if (settings.debug !== undefined) {
     const { startDebugLog } = await import('../telemetry/debug/debug-log.ts')
     startDebugLog(settings.debug)

@@ -13,6 +13,8 @@ export interface MeshServer {
    * all of them.
    */
   close(): Promise<void>
+  /** @internal Cancels what runs. */
+  end(): Promise<unknown>
 }
 
 /**

@@ -3,7 +3,15 @@ import type { Agent } from 'node:https'
 import type { Socket } from 'node:net'
 
 import type { Destination } from '../client/destination.ts'
-import { type GrpcClient, type GrpcClientClass, type GrpcClientOptions, makeGrpcClient } from '../client/grpc/client.ts'
+import type { MeshChannel } from '../client/grpc/channel.ts'
+import {
+  type GrpcClient,
+  type GrpcClientClass,
+  type GrpcClientOptions,
+  makeGrpcChannel,
+  makeGrpcClient,
+} from '../client/grpc/client.ts'
+import type { ServiceDefinition } from '../client/grpc/method-names.ts'
 import { MeshAgent } from '../client/http/agent/agent.ts'
 import { type MeshAgentOptions, resolveAgent } from '../client/http/agent/options.ts'
 import { type MeshRequest, makeRequest } from '../client/http/agent/request.ts'
@@ -30,7 +38,8 @@ import type { ExplainOptions } from '../discovery/explain-request.ts'
 import type { Explanation } from '../discovery/explanation.ts'
 import { OptionsError, show } from '../options/fields.ts'
 import type { OpossumCircuit } from '../resilience/opossum-circuit.ts'
-import type { HttpHandler } from '../server/http/application.ts'
+import type { Application, HttpHandler } from '../server/http/application.ts'
+import type { ListeningServer } from '../server/listening-server.ts'
 import type { TcpHandler } from '../server/tcp/call.ts'
 import { type Admin, startAdmin } from '../telemetry/admin.ts'
 import type { EventRecord } from '../telemetry/events.ts'
@@ -322,6 +331,18 @@ export class Mesh {
     return this.#servers.serve(handler, options)
   }
 
+  /** @internal The same for a server of the application that listens itself. */
+  async takeHttp(application: Application, taken: ListeningServer, options: ServeOptions): Promise<MeshServer> {
+    this.#assertOpen()
+    return this.#servers.serve(application, options, taken)
+  }
+
+  /** @internal The same for gRPC. */
+  async takeGrpc(server: GrpcServing, taken: ListeningServer, options: ServeGrpcOptions): Promise<MeshServer> {
+    this.#assertOpen()
+    return this.#servers.serveGrpc(server, options, taken)
+  }
+
   /**
    * The same for a grpc-js `Server`, to which the services have been added and which has not been
    * bound to a port: the mesh listens for it. The standard health service is added, unless it has
@@ -476,6 +497,24 @@ export class Mesh {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close()
+  }
+
+  /** @internal For a gRPC client that is made by others, and the methods that it may call. */
+  channelFor(service: string, definition: ServiceDefinition | undefined): MeshChannel {
+    return makeGrpcChannel(this.#destinations.grpc(service)!, definition, (name) => this.#destinations.grpc(name)!)
+  }
+
+  /** @internal Whether the registry knows instances of `service`; asks it for `boundMs` at most. */
+  async knows(service: string, boundMs: number): Promise<boolean> {
+    const { clock } = this.#shared.settings
+    const untilAt = clock.now() + boundMs
+    if (this.#destinations.http(service) === undefined) return false
+    for (;;) {
+      const known = this.#membership.endpointsOf(service)
+      if (known !== undefined && (known.instances.length > 0 || !known.stale)) return known.instances.length > 0
+      if (clock.now() >= untilAt) return false
+      await sleep(clock, LOOK_MS)
+    }
   }
 
   /** @internal A failed start closes what it has opened. */

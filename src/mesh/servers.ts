@@ -10,12 +10,13 @@ import { MESH_DOCUMENT, type ServicePolicy } from '../discovery/policy-document.
 import type { RegistryClient } from '../discovery/registry/client.ts'
 import type { GlobalRateLimitPolicy } from '../resilience/limits/global-rate-limit.ts'
 import { compileServerStack, ServerLimits, type Stack } from '../resilience/stack.ts'
-import { announcedInstance, newInstanceId } from '../server/announce.ts'
+import { announcedInstance, isWildcard, newInstanceId } from '../server/announce.ts'
 import type { Authorizer } from '../server/authorization/authorizer.ts'
 import { compileIntentions } from '../server/authorization/intentions.ts'
 import { type GrpcServer, serveGrpc } from '../server/grpc/server.ts'
-import type { HttpHandler } from '../server/http/application.ts'
+import type { Application, HttpHandler } from '../server/http/application.ts'
 import { type HttpServer, serveHttp } from '../server/http/server.ts'
+import type { ListeningServer } from '../server/listening-server.ts'
 import { serveTcp, type TcpServer } from '../server/tcp/server.ts'
 import { ServedCounts } from '../telemetry/traffic/served-counts.ts'
 import { configureAccessLog } from './access-log.ts'
@@ -75,20 +76,25 @@ export class Servers {
     )
   }
 
-  async serve(handler: HttpHandler, options?: ServeOptions): Promise<MeshServer> {
+  /** `taken`: it listens itself, and this process takes its connections over. */
+  async serve(
+    handler: HttpHandler | Application,
+    options?: ServeOptions,
+    taken?: ListeningServer,
+  ): Promise<MeshServer> {
     const settings = resolveServeOptions(options, this.#membership.dev, this.#shared.settings.metadata)
     await this.#identityFor(settings.server)
-    const dependencies = this.#dependencies(settings.advertise)
+    const dependencies = { ...this.#dependencies(settings.advertise), taken }
     const server = await serveHttp(handler, settings.server, dependencies)
     const opened = await this.#open('http', settings, dependencies.served, server)
     server.application.events?.served(() => opened.close())
     return opened
   }
 
-  async serveGrpc(server: GrpcServing, options?: ServeGrpcOptions): Promise<MeshServer> {
+  async serveGrpc(server: GrpcServing, options?: ServeGrpcOptions, taken?: ListeningServer): Promise<MeshServer> {
     const settings = resolveServeGrpcOptions(options, this.#membership.dev, this.#shared.settings.metadata)
     await this.#identityFor(settings.server)
-    const dependencies = this.#dependencies(settings.advertise)
+    const dependencies = { ...this.#dependencies(settings.advertise), taken }
     const opened = await serveGrpc(server as never, settings.server, dependencies)
     return this.#open('grpc', settings, dependencies.served, opened)
   }
@@ -133,7 +139,10 @@ export class Servers {
   ): Promise<MeshServer> {
     const { settings, traffic } = this.#shared
     const { service, zone, version, weight } = settings
-    const { address: host, port, transports, local } = server
+    const { port, transports, local } = server
+    // Node listens on all addresses unless asked; a `--dev` mesh is on one machine.
+    const everywhere = server.taken !== undefined && this.#membership.dev && isWildcard(server.address)
+    const host = everywhere ? '127.0.0.1' : server.address
     const announcement = { service, host, port, advertise, zone, version, weight, metadata, transports, local }
     const instance = announcedInstance(counts.id, { ...announcement, protocol, tls: mode !== 'plaintext' })
     const served = { instance, server, counts }
@@ -167,6 +176,7 @@ export class Servers {
         return server.stats
       },
       close: () => this.#leave(served),
+      end: () => server.close(),
     }
   }
 

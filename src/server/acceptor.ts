@@ -18,6 +18,7 @@ import type { Connection } from './connection.ts'
 import type { Prefaced } from './detect-preface.ts'
 import type { CallerIdentity } from './inbound-call.ts'
 import { judgeCallers } from './judge-callers.ts'
+import type { ListeningServer } from './listening-server.ts'
 import { sayIfLocal } from './local-listener.ts'
 import type { ServerMode } from './mode.ts'
 import { Port, type PortOwner, type PortSettings } from './port.ts'
@@ -35,6 +36,8 @@ export interface AcceptorOwner extends AcceptorHost {
   readonly transport: TransportPreference
   /** Where it listens beside its port. */
   readonly localDirectory?: LocalDirectory | undefined
+  /** Whose connections it takes over. @defaultValue it listens itself */
+  readonly taken?: ListeningServer | undefined
   /** The callers of these connections are denied: ends their calls. */
   denyCalls(connections: ReadonlySet<Connection>): void
 }
@@ -50,6 +53,8 @@ const CLOSE_MS = 500
 const DISMISS_MS = 500
 /** A connection retires when this share of its caller's certificate lifetime is left. */
 const RETIRE_AT_SHARE_LEFT = 0.1
+
+const NO_PREFACES: readonly Prefaced[] = []
 
 export class Acceptor implements PortOwner {
   readonly clock: Clock
@@ -178,11 +183,15 @@ export class Acceptor implements PortOwner {
   }
 
   /** Whether only peers with a certificate of the mesh come in. */
-  get #strict(): boolean {
+  get strict(): boolean {
     return this.#identity !== undefined && this.#settings.mode === 'strict'
   }
 
   // PortOwner.
+
+  get taken(): ListeningServer | undefined {
+    return this.#host.taken
+  }
 
   connected(socket: Socket): void {
     this.accepted += 1
@@ -227,9 +236,10 @@ export class Acceptor implements PortOwner {
   }
 
   prefaced(): readonly Prefaced[] {
+    if (this.taken !== undefined && !this.strict) return NO_PREFACES
     // A stranger may speak what is not offered now.
     const known: Prefaced[] = []
-    for (const protocol of this.#strict ? this.#protocols : this.#offered()) {
+    for (const protocol of this.strict ? this.#protocols : this.#offered()) {
       const { preface } = protocol
       if (preface !== undefined) known.push({ preface, accept: (socket) => this.#acceptPlaintext(socket, protocol) })
     }
@@ -237,15 +247,24 @@ export class Acceptor implements PortOwner {
   }
 
   unprefaced(socket: Socket): void {
-    this.#acceptPlaintext(socket, this.#usual)
+    if (this.taken === undefined || this.strict) this.#acceptPlaintext(socket, this.#usual)
+    else this.#handBack(socket, this.taken)
   }
 
   get silence(): string | undefined {
     return this.#usual?.silence
   }
 
+  /** What the application serves is not ours to count or to close. */
+  #handBack(socket: Socket, taken: ListeningServer): void {
+    this.plaintext += 1
+    this.#sockets.delete(socket)
+    socket.off('error', ignore)
+    taken.serve(socket)
+  }
+
   #acceptPlaintext(socket: Socket, protocol: ServerProtocol | undefined): void {
-    if (this.#strict) this.#strangers.refuse(socket, 'plaintext', protocol, protocol?.preface !== undefined)
+    if (this.strict) this.#strangers.refuse(socket, 'plaintext', protocol, protocol?.preface !== undefined)
     else if (protocol === undefined) this.#strangers.refuse(socket, 'protocol-error', undefined, false)
     else {
       this.plaintext += 1

@@ -32,9 +32,13 @@ export function announcedInstance(id: string, announcement: Announcement): Insta
   return { ...rest, id, address: advertise ?? reachableAddress(host), state: 'ready' }
 }
 
+export function isWildcard(host: string): boolean {
+  return host === '0.0.0.0' || host === '::'
+}
+
 /** Replaces a wildcard address with the machine's first IPv4 address that is not loopback. */
 function reachableAddress(host: string): string {
-  if (host !== '0.0.0.0' && host !== '::') return host
+  if (!isWildcard(host)) return host
   for (const addresses of Object.values(networkInterfaces())) {
     for (const { internal, address, family } of addresses ?? []) {
       if (!internal && family === 'IPv4') return address

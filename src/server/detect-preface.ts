@@ -16,7 +16,8 @@ export const TLS_PREFACE = Uint8Array.of(0x16)
 
 /**
  * Hands `socket` over with nothing consumed: to the one of `known` whose preface it begins with, or
- * to `otherwise`. Answers a socket that leaves this open for `ms` with `silence`, and destroys it.
+ * to `otherwise`. A socket that leaves this open for `ms` is answered with `silence` and destroyed,
+ * or handed to it.
  */
 export function detectPreface(
   socket: Socket,
@@ -24,7 +25,7 @@ export function detectPreface(
   ms: number,
   known: readonly Prefaced[],
   otherwise: (socket: Socket) => void,
-  silence?: string,
+  silence?: string | ((socket: Socket) => void),
 ): void {
   let head: Buffer = Buffer.alloc(0)
   const stop = (): void => {
@@ -51,6 +52,10 @@ export function detectPreface(
   const destroy = (): void => void socket.destroy()
   const late = (): void => {
     stop()
+    if (typeof silence === 'function') {
+      silence(socket)
+      return
+    }
     socket.on('error', ignore)
     if (silence === undefined || !socket.writable) socket.destroy()
     else socket.end(silence, destroy)

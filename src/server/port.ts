@@ -11,6 +11,7 @@ import type { Identity } from '../identity/identity.ts'
 import { HANDSHAKE_TIMEOUT_MS, serverTlsOptions } from '../identity/tls-options.ts'
 import type { LocalDirectory } from '../net/local-directory.ts'
 import { detectPreface, type Prefaced, TLS_PREFACE } from './detect-preface.ts'
+import type { ListeningServer } from './listening-server.ts'
 import { LocalListener } from './local-listener.ts'
 
 export interface PortSettings {
@@ -22,6 +23,10 @@ export interface PortSettings {
 
 export interface PortOwner {
   readonly clock: Clock
+  /** Whose connections it takes over. */
+  readonly taken: ListeningServer | undefined
+  /** Whether only TLS comes in. */
+  readonly strict: boolean
   /** A new connection, also before its handshake. */
   connected(socket: Socket): void
   /** There are more than `maxConnections`: the system closes one. */
@@ -45,13 +50,16 @@ export const SOCKET_OPTIONS = { noDelay: true, keepAlive: true, keepAliveInitial
 const ANSWERED = { admitStrangers: true } as const
 
 export class Port {
+  readonly #owner: PortOwner
   readonly #settings: PortSettings
   readonly #server: NetServer
   readonly #tls: TlsServer | undefined
   #local: LocalListener | undefined
+  #stopped = false
 
   /** `identity`: for TLS; `undefined`: plaintext only. */
   constructor(owner: PortOwner, settings: PortSettings, identity: Identity | undefined) {
+    this.#owner = owner
     this.#settings = settings
     this.#tls = identity === undefined ? undefined : createTls(owner, settings, identity)
     this.#server = createServer(owner, settings, this.#tls)
@@ -59,20 +67,31 @@ export class Port {
 
   /** `localDirectory`: where its Unix socket is made. @throws the system's error */
   async listen(localDirectory: LocalDirectory | undefined): Promise<void> {
+    const { taken } = this.#owner
+    if (taken === undefined || taken.beside) await this.#bind(taken !== undefined)
+    taken?.take((socket) => {
+      socket.setNoDelay(true)
+      socket.setKeepAlive(true, SOCKET_OPTIONS.keepAliveInitialDelay)
+      this.#server.emit('connection', socket)
+    })
+    if (localDirectory === undefined) return
+    this.#local = await LocalListener.open(localDirectory, this.#server)
+    if (this.#stopped) this.#local?.close()
+  }
+
+  /** `exclusive`: in a worker of a cluster, other ports are the same in all workers. */
+  #bind(exclusive: boolean): Promise<void> {
     const server = this.#server
     const { host, port } = this.#settings
-    await new Promise<void>((resolve, reject) => {
+    return new Promise((resolve, reject) => {
       server.once('error', reject)
-      server.listen({ host, port }, () => {
+      server.listen({ host, port, exclusive }, () => {
         server.off('error', reject)
         // Accepting may fail later, with too many open files; that must not end the process.
         server.on('error', ignore)
         resolve()
       })
     })
-    if (localDirectory === undefined) return
-    this.#local = await LocalListener.open(localDirectory, server)
-    if (!server.listening) this.#local?.close()
   }
 
   /** Its Unix socket; `undefined`: there is none. */
@@ -81,7 +100,7 @@ export class Port {
   }
 
   get address(): AddressInfo {
-    const address = this.#server.address()
+    const address = this.#server.address() ?? this.#owner.taken?.address ?? null
     if (address === null || typeof address === 'string') {
       throw new MeshError('The server does not listen any more.', { code: 'closed' })
     }
@@ -94,6 +113,8 @@ export class Port {
   }
 
   stopAccepting(): void {
+    this.#stopped = true
+    this.#owner.taken?.giveBack(this.#owner.strict)
     if (this.#server.listening) this.#server.close()
     this.#local?.close()
   }
@@ -128,7 +149,9 @@ function createServer(owner: PortOwner, settings: PortSettings, tls: TlsServer |
     const plaintext = owner.prefaced()
     const known = secure === undefined ? plaintext : [secure, ...plaintext]
     // A client that waits for its turn to speak TLS would not understand an answer.
-    const silence = secure === undefined ? owner.silence : undefined
+    const answer = secure === undefined ? owner.silence : undefined
+    // An application whose server it is has limits for those that say nothing.
+    const silence = owner.taken === undefined ? answer : otherwise
     if (known.length === 0) otherwise(socket)
     else detectPreface(socket, owner.clock, headersTimeout, known, otherwise, silence)
   })

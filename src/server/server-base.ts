@@ -21,6 +21,7 @@ import { DeadlineSweep } from './deadline-sweep.ts'
 import { Drain, type Drainable, type DrainOptions, type DrainReport, type DrainState } from './drain.ts'
 import { InFlight } from './in-flight.ts'
 import type { RunInSpan } from './inbound-call.ts'
+import type { ListeningServer } from './listening-server.ts'
 import { loopWaitMs } from './loop-wait.ts'
 import type { ServerMode } from './mode.ts'
 import type { OrcaAudience } from './orca-audience.ts'
@@ -42,6 +43,8 @@ export interface ServerBaseDependencies {
   readonly clock?: Clock | undefined
   /** Where it listens beside its port. @defaultValue nowhere */
   readonly localDirectory?: LocalDirectory | undefined
+  /** Whose connections it takes over. @defaultValue it listens itself */
+  readonly taken?: ListeningServer | undefined
   readonly events?: EventSink | undefined
   /** Runs a handler inside the span of its call: `CallTelemetry.runInSpan`. */
   readonly runInSpan?: RunInSpan | undefined
@@ -97,6 +100,7 @@ export abstract class ServerBase implements AcceptorOwner, Drainable {
   readonly faults: readonly FaultRule[]
   readonly overrideProofs: OverrideProofs | undefined
   readonly localDirectory: LocalDirectory | undefined
+  readonly taken: ListeningServer | undefined
   readonly running = new InFlight<ServedCall>()
   readonly deadlines: DeadlineSweep
   readonly load: ServerLoad
@@ -115,6 +119,7 @@ export abstract class ServerBase implements AcceptorOwner, Drainable {
     this.clock = dependencies.clock ?? systemClock
     this.events = dependencies.events ?? NO_EVENTS
     this.localDirectory = dependencies.localDirectory
+    this.taken = dependencies.taken
     this.runInSpan = dependencies.runInSpan
     this.served = dependencies.served
     this.authorizer = dependencies.authorizer

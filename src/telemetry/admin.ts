@@ -4,6 +4,7 @@
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
+import { markOwn } from '../net/own-server.ts'
 import { type AdminSettings, isListed, refuse } from './admin-access.ts'
 import type { EventRecord } from './events.ts'
 import type { HystrixStreams } from './hystrix/stream.ts'
@@ -62,6 +63,7 @@ export async function startAdmin(settings: AdminSettings, pages: AdminPages): Pr
     connectionsCheckingInterval: 2_000,
     keepAliveTimeout: 2_000,
   })
+  markOwn(server)
   server.maxConnections = MOST_CONNECTIONS
   // A client that sends requests but reads no answer would occupy a connection forever.
   server.setTimeout(STALLED_MS, (socket) => socket.destroy())

@@ -13,6 +13,7 @@ const ROOT = join(import.meta.dirname, '../..')
 const OTHERS = new Map([
   ['./policy.schema.json', 'a file for editors'],
   ['./package.json', 'the manifest'],
+  ['./auto', 'for `node --import`, never for a bundle or for Jest'],
 ])
 
 beforeAll(() => {

@@ -127,6 +127,22 @@ export function makeGrpcClient<C extends object>(
   return client as GrpcClient<C>
 }
 
+/**
+ * @internal For a client that is made by others. `definition`: the methods that it may call.
+ */
+export function makeGrpcChannel(
+  destination: Destination<GrpcTransport>,
+  definition: ServiceDefinition | undefined,
+  find: (service: string) => Destination<GrpcTransport>,
+): MeshChannel {
+  const methods = new Map(Object.values(definition ?? {}).map((method) => [method.path, method]))
+  return new MeshChannel(
+    destination,
+    { methods, names: new Map(), idempotent: new Set(), shortStreams: new Set() },
+    find,
+  )
+}
+
 /** A service method named `promises` stays callable and carries the others. */
 function besideMethod<C extends object>(client: C, promises: GrpcPromises<C>): GrpcPromises<C> {
   const { promises: method } = client as { promises?: unknown }

@@ -4,6 +4,7 @@
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
+import { markOwn } from '../../net/own-server.ts'
 import { OptionsError } from '../../options/fields.ts'
 import { sourceOf } from '../api/request.ts'
 import { type Expectation, PEER, type RequestHandler, type VerifiedSocket } from '../api/request-handler.ts'
@@ -23,12 +24,14 @@ export class PageListener {
 
   constructor(requests: RequestHandler, stuckMs = STUCK_MS) {
     this.#requests = requests
-    this.#server = createServer({
-      keepAliveTimeout: IDLE_MS,
-      headersTimeout: HEAD_MS,
-      requestTimeout: REQUEST_MS,
-      connectionsCheckingInterval: 1_000,
-    })
+    this.#server = markOwn(
+      createServer({
+        keepAliveTimeout: IDLE_MS,
+        headersTimeout: HEAD_MS,
+        requestTimeout: REQUEST_MS,
+        connectionsCheckingInterval: 1_000,
+      }),
+    )
     const server = this.#server
     server.maxConnections = MOST_CONNECTIONS
     server.timeout = stuckMs

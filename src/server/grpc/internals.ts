@@ -35,6 +35,15 @@ export function internalsOf(server: grpc.Server): ServerInternals {
   return server as unknown as ServerInternals
 }
 
+/** Those of its HTTP/2 servers that listen on `port`. */
+export function listeningOn(server: unknown, port: number): Http2Server[] {
+  const { http2Servers } = server as Partial<ServerInternals>
+  return [...(http2Servers?.keys() ?? [])].filter((one) => {
+    const address = one.address()
+    return address !== null && typeof address === 'object' && address.port === port
+  })
+}
+
 /** Whether `server` has methods of the service `name`. */
 export function hasService(server: grpc.Server, name: string): boolean {
   for (const path of internalsOf(server).handlers.keys()) if (path.startsWith(`/${name}/`)) return true

@@ -59,9 +59,16 @@ const PRISTINE = settingsOf(new Server())
 
 /** @throws OptionsError naming each listener and setting that the mesh cannot keep */
 export function assertServable(server: Server, defaults: ServerDefaults = {}): void {
+  const issues = withoutEffect(server, defaults)
+  if (server.listening) {
+    issues.unshift({ path: ['handler'], message: 'listens already; do not call listen(), mesh.serve does' })
+  }
+  if (issues.length > 0) throw new OptionsError('serve', issues)
+}
+
+/** The listeners and settings that have no effect on requests of the mesh. */
+export function withoutEffect(server: Server, defaults: ServerDefaults = {}): Issue[] {
   const issues: Issue[] = []
-  if (server.listening)
-    issues.push({ path: ['handler'], message: 'listens already; do not call listen(), mesh.serve does' })
   for (const [event, hint] of Object.entries(REFUSED_EVENTS)) {
     const added = server
       .listeners(event)
@@ -70,13 +77,17 @@ export function assertServable(server: Server, defaults: ServerDefaults = {}): v
       issues.push({ path: ['handler'], message: `has a listener for '${event}' that would never be called: ${hint}` })
     }
   }
-  const given = settingsOf(server)
   for (const [name, hint] of Object.entries(SETTINGS)) {
-    const value = given[name]
-    if (value === PRISTINE[name] || (defaults.settings !== undefined && value === defaults.settings[name])) continue
+    if (isDefault(server, name, defaults)) continue
     issues.push({ path: ['handler', name], message: `would have no effect: ${hint}` })
   }
-  if (issues.length > 0) throw new OptionsError('serve', issues)
+  return issues
+}
+
+/** Whether a setting is that of a new server, or of every server of its framework. */
+export function isDefault(server: Server, name: string, defaults: ServerDefaults = {}): boolean {
+  const value = settingsOf(server)[name]
+  return value === PRISTINE[name] || (defaults.settings !== undefined && value === defaults.settings[name])
 }
 
 /** The settings of a server. `null`, `false` and an empty list count as absent. */

@@ -18,7 +18,7 @@ interface Fastify {
 type Hook = (this: unknown, done?: (error?: unknown) => void) => unknown
 
 /** Fastify changes these on every server. */
-const FASTIFY_DEFAULTS: ServerDefaults = {
+export const FASTIFY_DEFAULTS: ServerDefaults = {
   settings: { requestTimeout: 0, keepAliveTimeout: 72_000 },
   isListener: (event, { name }) => event === 'clientError' && /default|fastify/i.test(name),
 }

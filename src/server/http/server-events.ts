@@ -11,6 +11,20 @@ interface Lifecycle {
 
 export function serverEvents(server: Server, lifecycle?: Lifecycle): ApplicationEvents {
   return {
+    ...requestEvents(server),
+    // A spread reads the getter once.
+    get upgrades() {
+      return server.listenerCount('upgrade') > 0
+    },
+    listening: () => Promise.all([callListeners(server, 'listening'), lifecycle?.listening()]),
+    served: (leave) => lifecycle?.served(leave),
+    closed: () => (lifecycle === undefined ? server.emit('close') : lifecycle.closed()),
+  }
+}
+
+/** Those of a server that listens itself: it emits its own `listening` and `close`. */
+export function requestEvents(server: Server): ApplicationEvents {
+  return {
     expect: (event, request, response) => {
       if (server.listenerCount(event) === 0) return undefined
       return callListeners(server, event, request, response) ?? true
@@ -19,9 +33,9 @@ export function serverEvents(server: Server, lifecycle?: Lifecycle): Application
       return server.listenerCount('upgrade') > 0
     },
     upgrade: (request, socket, head) => callListeners(server, 'upgrade', request, socket, head),
-    listening: () => Promise.all([callListeners(server, 'listening'), lifecycle?.listening()]),
-    served: (leave) => lifecycle?.served(leave),
-    closed: () => (lifecycle === undefined ? server.emit('close') : lifecycle.closed()),
+    listening: () => undefined,
+    served: () => undefined,
+    closed: () => undefined,
   }
 }
 
