@@ -22,9 +22,12 @@ declare global {
   }
 }
 
-type Next = (error?: unknown) => void
-type Middleware = (request: IncomingMessage, response: ServerResponse, next: Next) => void
-type ErrorMiddleware = (error: unknown, request: IncomingMessage, response: ServerResponse, next: Next) => void
+/** Hands on to what Express has next. */
+export type Next = (error?: unknown) => void
+/** A middleware of Express. */
+export type Middleware = (request: IncomingMessage, response: ServerResponse, next: Next) => void
+/** An error handler of Express. */
+export type ErrorMiddleware = (error: unknown, request: IncomingMessage, response: ServerResponse, next: Next) => void
 
 /**
  * Sets `request.call`, and answers the routes for probes. Comes first: what stands before it, such

@@ -8,9 +8,9 @@ type OnResponse = (response: IncomingMessage) => void
 
 /** Takes what `http.request` takes, without `agent`. */
 export interface MeshRequest {
-  (options: RequestOptions, onResponse?: OnResponse): ClientRequest
-  (url: string | URL, options?: RequestOptions, onResponse?: OnResponse): ClientRequest
-  (url: string | URL, onResponse?: OnResponse): ClientRequest
+  (options: RequestOptions, onResponse?: (response: IncomingMessage) => void): ClientRequest
+  (url: string | URL, options?: RequestOptions, onResponse?: (response: IncomingMessage) => void): ClientRequest
+  (url: string | URL, onResponse?: (response: IncomingMessage) => void): ClientRequest
 }
 
 export function makeRequest(agent: MeshAgent): MeshRequest {
