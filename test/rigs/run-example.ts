@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url'
 import { startRegistry } from '../../src/registry/index.ts'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
-const ENDS_WITHIN_MS = 15_000
+const ENDS_WITHIN_MS = 40_000
 
 export interface Ran {
   /** `null`: it had to be killed. */
