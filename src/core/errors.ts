@@ -196,23 +196,28 @@ const MOST_WRAPPED = 16
  * ```
  */
 export function meshErrorOf(error: unknown): MeshError | undefined {
+  return meshErrorIn(error, () => false)
+}
+
+/** @internal As {@link meshErrorOf}; what an error wraps for which `hides` is true stays unseen. */
+export function meshErrorIn(error: unknown, hides: (error: object) => boolean): MeshError | undefined {
   const seen = new Set<unknown>()
   const open = [error]
   for (let next = open.shift(); next !== undefined && seen.size < MOST_WRAPPED; next = open.shift()) {
     if (isMeshError(next)) return next
-    if (typeof next !== 'object' || next === null || seen.has(next)) continue
+    if (typeof next !== 'object' || next === null || seen.has(next) || hides(next)) continue
     seen.add(next)
-    for (const field of WRAPPED) open.push(read(next, field) ?? null)
-    const errors = read(next, 'errors')
+    for (const field of WRAPPED) open.push(fieldOf(next, field) ?? null)
+    const errors = fieldOf(next, 'errors')
     if (Array.isArray(errors)) open.push(...errors.slice(0, MOST_WRAPPED).map((each) => each ?? null))
   }
   return undefined
 }
 
-/** A getter of a stranger may throw. */
-function read(from: object, field: string): unknown {
+/** @internal Anything may be thrown, and a getter of it may throw. */
+export function fieldOf(value: unknown, name: string): unknown {
   try {
-    return (from as Record<string, unknown>)[field]
+    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>)[name] : undefined
   } catch {
     return undefined
   }

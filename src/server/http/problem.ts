@@ -2,8 +2,7 @@
  * The answer to our caller when a call that we made has failed: a status and a problem document
  * (RFC 9457). The table in `docs/errors.md` shows this one.
  */
-import type { ErrorCode } from '../../core/errors.ts'
-import { isMeshError, type MeshError } from '../../core/errors.ts'
+import { type ErrorCode, fieldOf, type MeshError, meshErrorIn } from '../../core/errors.ts'
 
 /** One type of problem. */
 export interface ProblemType {
@@ -114,8 +113,8 @@ export interface ProblemOptions {
  * The answer to our caller for an error of the mesh: a status, headers and a problem document (RFC
  * 9457) by one table (`docs/errors.md`). `undefined` for every other error. Never throws.
  *
- * It takes a `MeshError`, and the error of a client whose `cause` is one (grpc-js, `fetch`, axios,
- * got), unless that has an HTTP status itself. The answer says nothing of addresses, services and
+ * It takes a `MeshError`, and the error of a client that wraps one (as `meshErrorOf` finds it),
+ * unless that has an HTTP status itself. The answer says nothing of addresses, services and
  * identities without `expose`, and never claims that the request was not executed: what is safe to
  * repeat here is not safe above.
  *
@@ -133,7 +132,7 @@ export interface ProblemOptions {
  * ```
  */
 export function problemOf(error: unknown, options: ProblemOptions = {}): Problem | undefined {
-  const found = meshErrorIn(error)
+  const found = meshErrorIn(error, hasStatus)
   if (found === undefined) return undefined
   const { name, status, title } = problemType(found)
   const type = name === undefined ? 'about:blank' : `${TYPE_PREFIX}${name}`
@@ -156,28 +155,9 @@ export function problemOf(error: unknown, options: ProblemOptions = {}): Problem
   return { status, headers, document, body: JSON.stringify(document), error: found }
 }
 
-/** A client's error has the mesh's as its cause; some wrap it once more. */
-const DEEPEST_CAUSE = 4
-
-/** The error of the mesh that `error` is, or that caused it. */
-function meshErrorIn(error: unknown): MeshError | undefined {
-  let each = error
-  for (let depth = 0; depth <= DEEPEST_CAUSE; depth++) {
-    if (isMeshError(each)) return each
-    // An application's error that has chosen its status keeps it.
-    if (typeof fieldOf(each, 'status') === 'number' || typeof fieldOf(each, 'statusCode') === 'number') return undefined
-    each = fieldOf(each, 'cause')
-  }
-  return undefined
-}
-
-/** Anything may be thrown, and reading it may throw. */
-function fieldOf(value: unknown, name: string): unknown {
-  try {
-    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>)[name] : undefined
-  } catch {
-    return undefined
-  }
+/** An application's error that has chosen its status keeps it. */
+function hasStatus(error: object): boolean {
+  return typeof fieldOf(error, 'status') === 'number' || typeof fieldOf(error, 'statusCode') === 'number'
 }
 
 /** `retry-after` has no smaller unit. */
