@@ -4,7 +4,7 @@
  */
 import { MeshError } from './core/errors.ts'
 
-export { isMeshError, MeshError } from './core/errors.ts'
+export { isMeshError, MeshError, meshErrorOf } from './core/errors.ts'
 export { OptionsError } from './options/fields.ts'
 export { problemOf } from './server/http/problem.ts'
 

@@ -38,7 +38,7 @@ describe('the page about HTTP clients', () => {
     'has a block that calls the service: line $line',
     async ({ text }) => {
       calls = []
-      expect(await run(text)).toEqual(['chair'])
+      expect(await run(text)).toEqual([{ name: 'chair' }])
       expect(calls).toEqual(['GET /items/42'])
     },
   )

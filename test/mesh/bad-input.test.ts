@@ -38,7 +38,7 @@ afterEach(() => {
 type Wrong = readonly [field: string, value: unknown, valid: RegExp]
 
 const JOIN: readonly Wrong[] = [
-  ['service', undefined, /is missing.*a service name/],
+  ['service', undefined, /is missing.*INMESH_SERVICE/],
   ['service', '', /a service name/],
   ['service', 'Checkout', /lower-case/],
   ['service', 'a'.repeat(64), /1 to 63/],

@@ -71,7 +71,10 @@ function isSame(given: unknown, read: unknown): boolean {
 
 /** base64 of either alphabet. */
 function plain(text: string): string {
-  return text.replaceAll('-', '+').replaceAll('_', '/').replace(/=+$/, '')
+  return text
+    .replaceAll('-', '+')
+    .replaceAll('_', '/')
+    .replace(/={1,2}$/, '')
 }
 
 /** One message on each line that is not empty. @throws Failure naming the line */
