@@ -175,7 +175,7 @@ export class TestSession {
     return found
   }
 
-  async until(fits: () => boolean, timeoutMs = 8_000): Promise<void> {
+  async until(fits: () => boolean, timeoutMs = 30_000): Promise<void> {
     const deadline = Date.now() + timeoutMs
     while (!fits()) {
       if (Date.now() > deadline)
