@@ -27,7 +27,6 @@ const GROUPS: Readonly<Record<string, readonly string[]>> = {
     'docs/policies.md',
     'docs/gateway-api.md',
     'docs/testing.md',
-    'docs/debug.md',
     'docs/compatibility.md',
   ],
   Observing: [

@@ -10,7 +10,10 @@ const CHECK_MS = 2_000
 
 /** Routes for probes. They need `mesh`; without it there are none. */
 export interface HealthOptions {
-  /** The process in the mesh: `/readyz` answers 503 until it has joined and once it leaves. */
+  /**
+   * The process in the mesh: `/readyz` answers 503 until it has joined and once it leaves.
+   * @defaultValue none: there are no routes
+   */
   readonly mesh?: { readonly state: MeshState }
   /**
    * Path of the route that answers 200 as long as the process does; `false`: none.

@@ -16,7 +16,7 @@ import type { DebugSettings } from '../telemetry/debug/areas.ts'
  * it.
  */
 export interface MeshOptions {
-  /** The name of this service. `INMESH_SERVICE`. */
+  /** The name of this service. `INMESH_SERVICE`. @defaultValue none: it is required */
   readonly service?: string
   /**
    * `https://host:port` of the registry, or several. `INMESH_REGISTRY`, separated by commas.
@@ -27,12 +27,12 @@ export interface MeshOptions {
    * From `inmesh token create`, or a function that gives it. A function is asked once for each
    * join, for 10 s at most: at a start without a valid certificate of this registry, and after the
    * certificate has ended. What it gives is kept for a minute until a registry was shown it. Not
-   * needed with a `--dev` registry. `INMESH_JOIN_TOKEN`.
+   * needed with a `--dev` registry. `INMESH_JOIN_TOKEN`. @defaultValue none
    */
   readonly joinToken?: string | (() => string | Promise<string>)
   /**
    * A file with the join token, read each time this process joins; refused if every user may write
-   * it. Instead of `joinToken`. `INMESH_JOIN_TOKEN_FILE`.
+   * it. Instead of `joinToken`. `INMESH_JOIN_TOKEN_FILE`. @defaultValue none
    */
   readonly joinTokenFile?: string
   /**
@@ -42,13 +42,16 @@ export interface MeshOptions {
    * @defaultValue `~/.local/state/inmesh/<service>`
    */
   readonly stateDir?: string
-  /** Failure domain, for zone preference. `INMESH_ZONE`. */
+  /** Failure domain, for zone preference. `INMESH_ZONE`. @defaultValue none */
   readonly zone?: string
-  /** Version of this service. `INMESH_VERSION`. */
+  /** Version of this service. `INMESH_VERSION`. @defaultValue none */
   readonly version?: string
   /** Share of the calls relative to others; 100 is ordinary. `INMESH_WEIGHT`. @defaultValue 100 */
   readonly weight?: number
-  /** Registered with every instance of this process; at most 64 entries of 512 characters. */
+  /**
+   * Registered with every instance of this process; at most 64 entries of 512 characters.
+   * @defaultValue none
+   */
   readonly metadata?: Readonly<Record<string, string>>
   /** Bound of joining: identity and first snapshot. @defaultValue `'5s'` */
   readonly joinTimeout?: Duration
@@ -85,7 +88,7 @@ export interface MeshOptions {
   readonly tap?: boolean
   /**
    * Loopback port of the admin listener (metrics, endpoints, configuration, events, probes); 0 =
-   * any; absent = none. `INMESH_ADMIN_PORT`.
+   * any. `INMESH_ADMIN_PORT`. @defaultValue none: it does not listen
    */
   readonly adminPort?: number
   /**
@@ -111,7 +114,7 @@ export interface MeshOptions {
    * Kubernetes)
    */
   readonly drainTimeout?: Duration
-  /** For tests only. */
+  /** For tests only. @defaultValue the system's */
   readonly clock?: Clock
 }
 

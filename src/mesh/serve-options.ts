@@ -23,7 +23,10 @@ interface AnnounceOptions {
    * machine's first address
    */
   readonly advertise?: string
-  /** Registered besides the metadata of the process; at most 64 entries together. */
+  /**
+   * Registered besides the metadata of the process; at most 64 entries together.
+   * @defaultValue none
+   */
   readonly metadata?: Readonly<Record<string, string>>
 }
 

@@ -19,13 +19,18 @@ import type { MeshContext } from './context.ts'
 export interface TokenOptions {
   /** Who will be shown it: the called service's name or SPIFFE id, or a URL outside the mesh. */
   readonly audience: string
-  /** How long it lives, from 1 s to 1 h. Default `'5m'`. It never outlives our certificate. */
+  /**
+   * How long it lives, from 1 s to 1 h. It never outlives our certificate. @defaultValue `'5m'`
+   */
   readonly ttl?: Duration
 }
 
 /** What a token is verified against. */
 export interface VerifyTokenOptions {
-  /** Default: our own service, by its name or its SPIFFE id. */
+  /**
+   * Whom the token must have been made for.
+   * @defaultValue our own service, by its name or its SPIFFE id
+   */
   readonly audience?: string
 }
 

@@ -26,94 +26,104 @@ import { type EtcdStoreOptions, etcdStore } from './storage/etcd/options.ts'
 
 /** How to start a registry. */
 export interface RegistryOptions {
-  /** The address to listen on. Default `'127.0.0.1'`. */
+  /** The address to listen on. @defaultValue `'127.0.0.1'` */
   readonly address?: string
-  /** Default 7400; 0 takes a free one. */
+  /** The port to listen on; 0 takes a free one. @defaultValue 7400 */
   readonly port?: number
   /**
    * Where the state is kept, also the authority's key, so it is made with mode 0700 and its files
-   * with 0600. Default: nowhere, the state is in memory and dies with the process.
+   * with 0600.
+   * @defaultValue nowhere, the state is in memory and dies with the process
    */
   readonly dataDir?: string
   /**
    * An etcd that keeps the state and that several registries share, as a URL such as
    * `'etcd://10.0.0.1:2379,10.0.0.2:2379/inmesh'` or with certificates and a user. Needs
-   * `@grpc/grpc-js` and `@grpc/proto-loader`. `dataDir` then keeps the admin token only. Default:
-   * `dataDir` keeps the state.
+   * `@grpc/grpc-js` and `@grpc/proto-loader`. `dataDir` then keeps the admin token only.
+   * @defaultValue `dataDir` keeps the state
    */
   readonly store?: string | EtcdStoreOptions
   /**
-   * Says that the state is meant to be in memory; not together with `dataDir`. Default: true
-   * without a `dataDir`.
+   * Says that the state is meant to be in memory; not together with `dataDir`.
+   * @defaultValue true without a `dataDir`
    */
   readonly memory?: boolean
   /**
-   * The name of the mesh in all identities, fixed by the first start on a `dataDir`. Default: that
-   * of the `dataDir`, and `'inmesh.local'` for a new one.
+   * The name of the mesh in all identities, fixed by the first start on a `dataDir`.
+   * @defaultValue that of the `dataDir`, and `'inmesh.local'` for a new one
    */
   readonly trustDomain?: string
   /**
    * Development: joining needs no token, anybody on this machine is an admin, and calls are allowed
-   * unless an intention says otherwise. Only on a loopback address. Default false.
+   * unless an intention says otherwise. Only on a loopback address.
+   * @defaultValue false
    */
   readonly dev?: boolean
   /**
-   * How long a silent instance stays registered. Default `'15s'`; heartbeats come three times as
-   * often.
+   * How long a silent instance stays registered; heartbeats come three times as often.
+   * @defaultValue `'15s'`
    */
   readonly lease?: Duration
   /** @deprecated Since 0.1; the name is `lease`. */
   readonly leaseMs?: Duration
-  /** Life of the certificates it issues, from 5 s to 7 days. Default `'24h'`. */
+  /** Life of the certificates it issues, from 5 s to 7 days. @defaultValue `'24h'` */
   readonly certificateLife?: Duration
   /** @deprecated Since 0.1; the name is `certificateLife`. */
   readonly certificateLifeMs?: Duration
   /**
-   * DNS names and addresses under which it is reached besides those it listens on. Default none.
+   * DNS names and addresses under which it is reached besides those it listens on.
+   * @defaultValue none
    */
   readonly names?: readonly string[]
   /**
-   * The URL under which other registries on the same store and operators reach it. Default: the
-   * address it listens on; for `0.0.0.0` and `::` the first one of this machine.
+   * The URL under which other registries on the same store and operators reach it.
+   * @defaultValue the address it listens on; for `0.0.0.0` and `::` the first one of this machine
    */
   readonly advertise?: string
   /**
-   * Refused joins per second and source address before it has to wait, with a burst of four
-   * times as many. A join with a valid token is not counted. Default 5.
+   * Refused joins per second and source address before it has to wait, with a burst of four times
+   * as many. A join with a valid token is not counted.
+   * @defaultValue 5
    */
   readonly joinsPerSecond?: number
   /**
-   * Certificates per second. More wait up to 3 s; a single service gets at most 80 %. Default 200:
-   * 500 processes that start together all have theirs within 3 s, and a stolen certificate costs
-   * less than one core.
+   * Certificates per second. More wait up to 3 s; a single service gets at most 80 %.
+   * @defaultValue 200: 500 processes that start together all have theirs within 3 s, and a stolen
+   * certificate costs less than one core
    */
   readonly signingsPerSecond?: number
   /**
    * A directory with an intermediate that was made elsewhere (`intermediate.key`, `chain.pem`). Its
-   * key stays there, and a newer one in it is taken over while the registry runs. Default: the
-   * registry makes a root and an intermediate.
+   * key stays there, and a newer one in it is taken over while the registry runs.
+   * @defaultValue the registry makes a root and an intermediate
    */
   readonly caDir?: string
   /**
    * The key that seals private keys in the store: `'file:PATH'`, `'env:NAME'`, `'cmd:COMMAND'`, 32
-   * bytes, or a function that gives it. An unsealed store is sealed in place. Default: unsealed.
+   * bytes, or a function that gives it. An unsealed store is sealed in place.
+   * @defaultValue unsealed
    */
   readonly sealKey?: SealKeySource
-  /** The seal key so far, when `sealKey` is another one: what it sealed is sealed anew. */
+  /**
+   * The seal key so far, when `sealKey` is another one: what it sealed is sealed anew.
+   * @defaultValue none
+   */
   readonly formerSealKey?: SealKeySource
   /**
    * Keeps an hour of the calls that processes report, for the service graph, in at most 100 MB.
-   * With false, processes count and send nothing. Default true.
+   * With false, processes count and send nothing.
+   * @defaultValue true
    */
   readonly traffic?: boolean
   /**
    * Serves the page of the mesh at `http://127.0.0.1:<uiPort>/ui/`, too, in plain text and on this
-   * machine only; 0 takes a free port. Default: at `<url>/ui/` alone, by the mesh's certificate.
+   * machine only; 0 takes a free port.
+   * @defaultValue at `<url>/ui/` alone, by the mesh's certificate
    */
   readonly uiPort?: number
-  /** JSON lines on stderr. Default true. */
+  /** JSON lines on stderr. @defaultValue true */
   readonly log?: boolean
-  /** For tests. Default: the real clock. */
+  /** For tests. @defaultValue the real clock */
   readonly clock?: Clock
 }
 

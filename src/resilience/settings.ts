@@ -6,7 +6,7 @@ import { LONGEST_DEADLINE_MS } from '../core/deadline.ts'
 import { TRANSPORT_PREFERENCES } from '../core/transport.ts'
 import { oneOf, optional, withDefault } from '../options/fields.ts'
 import { duration } from '../options/quantities.ts'
-import { BALANCING_FIELDS, balancingSettings } from './balancing-settings.ts'
+import { BALANCING_FIELDS, type BalancingOptions, balancingSettings } from './balancing-settings.ts'
 import { CIRCUIT_BREAKER } from './circuit-breaker.ts'
 import { alwaysOn, definePolicy, type OptionsOf, offByDefault, onByDefault, type SettingsOf } from './define-policy.ts'
 import { EJECTION } from './ejection-settings.ts'
@@ -35,7 +35,7 @@ export const SERVICE = definePolicy(
      */
     // As nginx's send_timeout and HAProxy's example: no program that reads at all is so slow.
     idleTimeout: withDefault(duration({ min: 10, max: 86_400_000 }), '1m'),
-    /** Further attempts of calls that may be repeated. */
+    /** Further attempts of calls that may be repeated. @defaultValue its own defaults */
     retry: alwaysOn(RETRY),
     /**
      * Refuses calls while too large a share of them fails. `false`: never. Functions also take
@@ -68,7 +68,7 @@ export const SERVICE = definePolicy(
      * option `transport` of each process
      */
     transport: optional(oneOf(TRANSPORT_PREFERENCES)),
-    /** Limits of each instance, in force in its servers. */
+    /** Limits of each instance, in force in its servers. @defaultValue its own defaults */
     limits: alwaysOn(LIMITS),
     /**
      * Faults on purpose, in its servers: at most 50 rules. Of those that match a request, the first
@@ -84,6 +84,7 @@ export const SERVICE = definePolicy(
 )
 
 /** How calls to a service are protected. */
-export interface ServiceOptions extends OptionsOf<typeof SERVICE> {}
+// Texts of a spread's properties are lost in emitted types; the first base keeps them.
+export interface ServiceOptions extends BalancingOptions, OptionsOf<typeof SERVICE> {}
 /** Frozen. `undefined` for a policy that is off. */
 export interface ServiceSettings extends SettingsOf<typeof SERVICE> {}

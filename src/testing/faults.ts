@@ -16,11 +16,12 @@ export interface FaultOptions {
   readonly delay?: Duration
   /**
    * Answer with this status, 400 to 599, instead of asking the handler. Not together with `reset`.
+   * @defaultValue none
    */
   readonly status?: number
   /**
    * Close the connection without a response: `'before'` the handler runs, or `'after'`, when only
-   * the response is lost. Callers cannot distinguish the two.
+   * the response is lost. Callers cannot distinguish the two. @defaultValue none
    */
   readonly reset?: 'before' | 'after'
   /** Share of the requests that are hit: `'50%'` or 0.5. @defaultValue `'100%'` */

@@ -46,15 +46,15 @@ export type TestMemberOptions = Omit<
 export interface TestServeOptions {
   /** The switch for its faults; several instances may share one. @defaultValue a new one */
   readonly faults?: Faults
-  /** How it joins, such as its `version` or `zone`. */
+  /** How it joins, such as its `version` or `zone`. @defaultValue as `joinMesh` does */
   readonly member?: TestMemberOptions
-  /** How it serves, as for `mesh.serve`. */
+  /** How it serves, as for `mesh.serve`. @defaultValue its defaults */
   readonly server?: ServeOptions
 }
 
 /** How TCP connections are served in a test. */
 export interface TestListenOptions {
-  /** How it joins, such as its `version` or `zone`. */
+  /** How it joins, such as its `version` or `zone`. @defaultValue as `joinMesh` does */
   readonly member?: TestMemberOptions
 }
 

@@ -14,6 +14,7 @@ export type HttpFilter = Filter<HttpRequest, HttpResponse>
 
 /** How one client behaves; given to `mesh.http`. */
 export interface HttpClientOptions {
+  /** Wrap each call of this client, the first outermost; at most 64. @defaultValue none */
   readonly filters?: readonly HttpFilter[] | undefined
   /**
    * Equal GETs, without options but headers and query, share one exchange while it runs. It is

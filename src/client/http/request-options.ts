@@ -15,15 +15,23 @@ export interface HttpRequestOptions {
   /**
    * Headers of your own; `undefined` is left out. Ours (deadline, trace, baggage) are added.
    * Headers of a single connection and `inmesh-*` are left out as well, so that a handler may pass
-   * on what it received.
+   * on what it received. @defaultValue none
    */
   readonly headers?: HeadersInput | undefined
+  /**
+   * Text, bytes, a Blob, a form, `URLSearchParams`, a stream, or an iterable of bytes or text. A
+   * stream or generator is read once, so its call is not repeated after that.
+   * @defaultValue none
+   */
   readonly body?: BodyInput | null | undefined
-  /** Sent as JSON, with the content type for it. Instead of `body`. */
+  /** Sent as JSON, with the content type for it. Instead of `body`. @defaultValue none */
   readonly json?: unknown
-  /** Added to the path. */
+  /** Added to the path. @defaultValue none */
   readonly query?: QueryInput | undefined
-  /** Cancels the call, wherever it is: waiting, connecting, running, or within the body. */
+  /**
+   * Cancels the call, wherever it is: waiting, connecting, running, or within the body.
+   * @defaultValue none
+   */
   readonly signal?: AbortSignal | null | undefined
   /**
    * Bound of the whole call, retries and body included; the service's own timeout and the deadline
@@ -37,7 +45,7 @@ export interface HttpRequestOptions {
    * is not empty
    */
   readonly idempotent?: boolean | undefined
-  /** `false`: one attempt only. */
+  /** `false`: one attempt only. @defaultValue as many as the policy allows */
   readonly retry?: false | undefined
   /**
    * Requests with the same key go to the same endpoint, if the service's balancer is `ring-hash` or

@@ -9,11 +9,14 @@ import { checkSignal, LONGEST_KEY } from '../call-options.ts'
 export interface ConnectOptions {
   /** Bound of connecting, all attempts included. @defaultValue `timeout` of the service */
   readonly timeout?: Duration
-  /** With a hashing balancer, connections with the same key go to the same endpoint. */
+  /**
+   * With a hashing balancer, connections with the same key go to the same endpoint.
+   * @defaultValue none: any endpoint
+   */
   readonly key?: string
   /** Whether another endpoint may be tried. @defaultValue true */
   readonly retry?: boolean
-  /** Destroys the connection, whether it is open yet or not. */
+  /** Destroys the connection, whether it is open yet or not. @defaultValue none */
   readonly signal?: AbortSignal
   /**
    * Whether our side stays open after the peer has sent all, as for `net.connect`.

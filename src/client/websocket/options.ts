@@ -8,13 +8,16 @@ import { checkCallSettings, type WireCallSettings } from '../http/wire/options.t
 
 /** Everything about a WebSocket but its service and path. */
 export interface WebSocketOptions {
-  /** Subprotocols, the preferred one first. The service chooses one: `protocol`. */
+  /**
+   * Subprotocols, the preferred one first. The service chooses one: `protocol`.
+   * @defaultValue none
+   */
   readonly protocols?: string | readonly string[] | undefined
-  /** Headers of the handshake. Ours (deadline, trace, baggage) are added. */
+  /** Headers of the handshake. Ours (deadline, trace, baggage) are added. @defaultValue none */
   readonly headers?: HeadersInput | undefined
-  /** Added to the path. */
+  /** Added to the path. @defaultValue none */
   readonly query?: QueryInput | undefined
-  /** Breaks it off, whether it is connecting or open. */
+  /** Breaks it off, whether it is connecting or open. @defaultValue none */
   readonly signal?: AbortSignal | null | undefined
   /** Bound of the handshake, retries included. @defaultValue the service's timeout */
   readonly timeout?: Duration | undefined
@@ -23,7 +26,7 @@ export interface WebSocketOptions {
    * certainly not executed is repeated anyway. @defaultValue false
    */
   readonly idempotent?: boolean | undefined
-  /** `false`: one attempt only. */
+  /** `false`: one attempt only. @defaultValue as many as the policy allows */
   readonly retry?: false | undefined
   /**
    * WebSockets with the same key go to the same endpoint, if the service's balancer is `ring-hash`

@@ -41,13 +41,16 @@ export interface GuardOptions<Args extends readonly unknown[] = readonly never[]
    * being served
    */
   readonly timeout?: Duration
-  /** Repeats failed calls; to give it is to say that a second execution does no harm. */
+  /**
+   * Repeats failed calls; to give it is to say that a second execution does no harm.
+   * @defaultValue off
+   */
   readonly retry?: RetryOptions
-  /** Refuses calls while too many fail. `true`: with the defaults. */
+  /** Refuses calls while too many fail. `true`: with the defaults. @defaultValue off */
   readonly circuitBreaker?: CircuitBreakerOptions | boolean
   /**
    * A second execution when the first is late; the first success counts. To give it is to say that
-   * a second execution does no harm. `true`: with the defaults.
+   * a second execution does no harm. `true`: with the defaults. @defaultValue off
    */
   readonly hedge?: HedgeOptions | boolean
   /**
@@ -74,7 +77,10 @@ export interface GuardOptions<Args extends readonly unknown[] = readonly never[]
    * the same contents; what has no contents to compare is like no other
    */
   readonly key?: (...args: Args) => string | undefined
-  /** The last word when everything else has failed. Gets the error, then the arguments. */
+  /**
+   * The last word when everything else has failed. Gets the error, then the arguments.
+   * @defaultValue none: the error is thrown
+   */
   readonly fallback?: (error: unknown, ...args: Args) => Result | PromiseLike<Result>
   /**
    * Which errors are failures; others are answers like any: not repeated, not counted. Answers at

@@ -14,7 +14,10 @@ export interface GrpcServerOptions {
    * development)
    */
   readonly host?: string
-  /** @defaultValue `'strict'` */
+  /**
+   * Who may connect. `strict`: members of the mesh, by their certificate; `permissive`: callers in
+   * plaintext, too, who have no identity; `plaintext`: no TLS at all. @defaultValue `'strict'`
+   */
   readonly mode?: ServerMode
   /**
    * How long a new connection may take to send its SETTINGS. A connection with a possibly partial

@@ -23,7 +23,10 @@ export interface HttpServerOptions {
    * development)
    */
   readonly host?: string
-  /** @defaultValue `'strict'` */
+  /**
+   * Who may connect. `strict`: members of the mesh, by their certificate; `permissive`: callers in
+   * plaintext, too, who have no identity; `plaintext`: no TLS at all. @defaultValue `'strict'`
+   */
   readonly mode?: ServerMode
   /**
    * How long the head of a request may take to arrive, also of the first on a connection.
@@ -57,7 +60,10 @@ export interface HttpServerOptions {
   readonly orca?: OrcaAudience
   /** Injected faults, before those of the service's policy document. @defaultValue none */
   readonly faults?: readonly FaultRuleOptions[]
-  /** Without it, an upgrade is served as an ordinary request. */
+  /**
+   * Takes over connections that ask for an upgrade, as `upgrade` of a `node:http` server does.
+   * @defaultValue none: an upgrade is served as an ordinary request
+   */
   readonly onUpgrade?: UpgradeListener
 }
 

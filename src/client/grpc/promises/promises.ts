@@ -13,9 +13,15 @@ import { type BoundHost, PromiseBound } from './time-bound.ts'
 
 /** Everything about a call but its request. */
 export interface GrpcCallOptions {
-  /** grpc-js's `Metadata`. Ours (deadline, trace, baggage) are added; `inmesh-*` is left out. */
+  /**
+   * grpc-js's `Metadata`. Ours (deadline, trace, baggage) are added; `inmesh-*` is left out.
+   * @defaultValue none
+   */
   readonly metadata?: object | undefined
-  /** Cancels the call, wherever it is: waiting, connecting, running, or within a stream. */
+  /**
+   * Cancels the call, wherever it is: waiting, connecting, running, or within a stream.
+   * @defaultValue none
+   */
   readonly signal?: AbortSignal | undefined
   /**
    * Bound of the whole call, retries and streams included; the service's own timeout (until a
@@ -25,11 +31,12 @@ export interface GrpcCallOptions {
   readonly timeout?: Duration | undefined
   /** A second execution does no harm. @defaultValue what is known of the method, see `mesh.grpc` */
   readonly idempotent?: boolean | undefined
-  /** `false`: one attempt only. */
+  /** `false`: one attempt only. @defaultValue as many as the policy allows */
   readonly retry?: false | undefined
   /**
    * Calls with the same key go to the same endpoint, if the service's balancer is `ring-hash` or
    * `maglev`.
+   * @defaultValue what the service's policy makes the key of; without one, any endpoint
    */
   readonly key?: string | undefined
 }

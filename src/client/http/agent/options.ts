@@ -15,7 +15,14 @@ export interface MeshAgentOptions extends HttpCallOptions {
    * The agents of all other hosts. Not closed by us.
    * @defaultValue `http.globalAgent` and `https.globalAgent`, as they are when the agent is made
    */
-  readonly fallback?: { readonly http?: HttpAgent | undefined; readonly https?: HttpsAgent | undefined } | undefined
+  readonly fallback?:
+    | {
+        /** For `http:` URLs. @defaultValue `http.globalAgent` */
+        readonly http?: HttpAgent | undefined
+        /** For `https:` URLs. @defaultValue `https.globalAgent` */
+        readonly https?: HttpsAgent | undefined
+      }
+    | undefined
   /**
    * Requests to one service that run at the same time; others wait. Answers are the callers', so
    * one that is not read keeps its place. @defaultValue no bound but the service's own limits

@@ -10,12 +10,19 @@ import { checkIdleTimeout } from '../prepare-request.ts'
 import type { HttpCallOptions } from '../request-options.ts'
 import { type Integrity, parseIntegrity } from './integrity.ts'
 
-/** What `mesh.fetch` takes besides the standard's own; see `HttpRequestOptions` for each. */
+/**
+ * The standard's own options, and `timeout`, `idempotent`, `retry`, `key`, `streaming` and
+ * `idleTimeout` for one call.
+ */
 export interface MeshFetchInit extends Omit<RequestInit, 'body' | 'redirect'>, HttpCallOptions {
+  /** As for `fetch`, and Node's streams and iterables of bytes or text. @defaultValue none */
   readonly body?: RequestInit['body'] | BodyInput | null
-  /** `'manual'` is the default; `'follow'` is refused. */
+  /**
+   * `'manual'` returns redirects, `'error'` fails at one; `'follow'` is refused.
+   * @defaultValue `'manual'`
+   */
   readonly redirect?: RequestInit['redirect']
-  /** Calls of a mesh have none. */
+  /** Calls of a mesh have none, so other values are refused. @defaultValue `'auto'` */
   readonly priority?: 'auto' | undefined
 }
 

@@ -7,7 +7,7 @@ import type { HttpCallOptions } from '../request-options.ts'
 
 /** Options of `mesh.createConnection`, for every call; see `HttpRequestOptions` for each. */
 export interface ConnectorOptions extends HttpCallOptions {
-  /** Cancels the calls of all its connections. */
+  /** Cancels the calls of all its connections. @defaultValue none */
   readonly signal?: AbortSignal | null | undefined
 }
 

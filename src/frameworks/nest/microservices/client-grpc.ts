@@ -8,10 +8,11 @@ import { assertWithoutEffect } from './without-effect.ts'
 /** Nest's own options of a gRPC client, besides those that say where it connects and how. */
 export interface MeshClientGrpcOptions
   extends Pick<GrpcOptions['options'], 'package' | 'protoPath' | 'packageDefinition' | 'protoLoader' | 'loader'> {
+  /** The process in the mesh, by `inject: [Mesh]`. */
   readonly mesh: Mesh
   /** The service of the mesh to call. */
   readonly service: string
-  /** How its clients behave in the mesh, as for `mesh.grpc`. */
+  /** How its clients behave in the mesh, as for `mesh.grpc`. @defaultValue its defaults */
   readonly client?: GrpcClientOptions
 }
 

@@ -10,8 +10,9 @@ import { assertWithoutEffect } from './without-effect.ts'
 /** Nest's own options of a gRPC server, besides those that say where it listens. */
 export interface MeshServerGrpcOptions
   extends Omit<GrpcOptions['options'], 'url' | 'credentials' | 'gracefulShutdown'> {
+  /** The process in the mesh, by `app.get(Mesh)` or `inject: [Mesh]`. */
   readonly mesh: Mesh
-  /** How it is served in the mesh, such as `port`, as for `mesh.serveGrpc`. */
+  /** How it is served in the mesh, such as `port`, as for `mesh.serveGrpc`. @defaultValue its defaults */
   readonly serve?: ServeGrpcOptions
 }
 

@@ -10,14 +10,18 @@ export interface EtcdStoreOptions {
    * `etcds://` is TLS, as is `etcd://` with one of `ca` and `cert`.
    */
   readonly url: string
-  /** Certificates of the authorities of etcd's own, PEM. Default: those that Node trusts. */
+  /** Certificates of the authorities of etcd's own, PEM. @defaultValue those that Node trusts */
   readonly ca?: string
-  /** The certificate that the registry shows etcd, PEM; together with `key`. */
+  /** The certificate that the registry shows etcd, PEM; together with `key`. @defaultValue none */
   readonly cert?: string
-  /** PEM. */
+  /** The private key of `cert`, PEM. @defaultValue none */
   readonly key?: string
-  /** A user of etcd who may read and write the prefix; together with `password`. */
+  /**
+   * A user of etcd who may read and write the prefix; together with `password`.
+   * @defaultValue none
+   */
   readonly user?: string
+  /** The password of `user`. @defaultValue none */
   readonly password?: string
 }
 
