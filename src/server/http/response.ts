@@ -141,12 +141,22 @@ function endsInCallback(given: readonly unknown[]): boolean {
   return typeof given[given.length - 1] === 'function'
 }
 
+/** An older Node writes an informational response even after the final head, into the body. */
+const NODE_REFUSES_LATE = 'writeInformation' in ServerResponse.prototype
+
 /** The same for informational responses. */
 function guardedMethod(name: 'writeContinue' | 'writeProcessing' | 'writeEarlyHints') {
   return function (this: ServerResponse, ...given: unknown[]): void {
+    if (!NODE_REFUSES_LATE && this.headersSent) throw headersSent()
     const inherited = (Object.getPrototypeOf(this) as Observed)[name]
     inherited.apply(this, endsInCallback(given) ? guardLast(this, ...given) : given)
   }
+}
+
+/** Node's error for a head that comes too late. */
+function headersSent(): Error {
+  const message = 'Cannot write headers after they are sent to the client'
+  return Object.assign(new Error(message), { code: 'ERR_HTTP_HEADERS_SENT' })
 }
 
 const writeContinueObserved = guardedMethod('writeContinue')

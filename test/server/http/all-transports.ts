@@ -7,7 +7,7 @@ import {
   request as httpRequest,
   type IncomingHttpHeaders,
   type IncomingMessage,
-  type ServerResponse,
+  ServerResponse,
   STATUS_CODES,
 } from 'node:http'
 import { connect, constants } from 'node:http2'
@@ -54,6 +54,11 @@ export interface Run {
   readonly failures: readonly string[]
 }
 
+/** Node 22 derives it from the socket: before `finish`, it says whether the system took all at once. */
+const FINISHED_BY_SOCKET = Object.assign(new ServerResponse({ method: 'GET' } as IncomingMessage), {
+  finished: true,
+}).writableFinished
+
 /** Notes each event of both with what their flags say then. */
 export function watch(request: IncomingMessage, response: ServerResponse, note: Note): void {
   for (const event of ['data', 'end', 'aborted', 'error', 'close']) {
@@ -64,7 +69,8 @@ export function watch(request: IncomingMessage, response: ServerResponse, note: 
   }
   for (const event of ['prefinish', 'finish', 'error', 'close', 'drain']) {
     response.on(event, (given) => {
-      const { headersSent, writableEnded, writableFinished, destroyed } = response
+      const { headersSent, writableEnded, destroyed } = response
+      const writableFinished = event === 'prefinish' && FINISHED_BY_SOCKET ? undefined : response.writableFinished
       note(['response', event, codeOf(given), { headersSent, writableEnded, writableFinished, destroyed }])
     })
   }
