@@ -14,7 +14,10 @@ export interface HealthOptions {
    * The process in the mesh: `/readyz` answers 503 until it has joined and once it leaves.
    * @defaultValue none: there are no routes
    */
-  readonly mesh?: { readonly state: MeshState }
+  readonly mesh?: {
+    /** `mesh.state`. */
+    readonly state: MeshState
+  }
   /**
    * Path of the route that answers 200 as long as the process does; `false`: none.
    * @defaultValue `'/livez'`
