@@ -152,7 +152,7 @@ export class UnusableDirectory extends OptionsError {
 
 /** What to do about a state directory. */
 export const INSTEAD =
-  "give a writable directory of its own by the option stateDir or the variable INMESH_STATE_DIR, or 'memory' to keep nothing"
+  "give a writable directory by the option stateDir or the variable INMESH_STATE_DIR, or 'memory' to keep nothing"
 
 function refuse(message: string): never {
   throw new OptionsError('joinMesh', [{ path: ['stateDir'], message }])

@@ -54,7 +54,7 @@ export interface Run {
   readonly failures: readonly string[]
 }
 
-/** Node 22 derives it from the socket: before `finish`, it says whether the system took all at once. */
+/** Node 22 derives it from the socket: whether the system took all at once, before `finish`. */
 const FINISHED_BY_SOCKET = Object.assign(new ServerResponse({ method: 'GET' } as IncomingMessage), {
   finished: true,
 }).writableFinished

@@ -12,7 +12,7 @@ export interface MeshServerGrpcOptions
   extends Omit<GrpcOptions['options'], 'url' | 'credentials' | 'gracefulShutdown'> {
   /** The process in the mesh, by `app.get(Mesh)` or `inject: [Mesh]`. */
   readonly mesh: Mesh
-  /** How it is served in the mesh, such as `port`, as for `mesh.serveGrpc`. @defaultValue its defaults */
+  /** As for `mesh.serveGrpc`, such as `port`. @defaultValue its defaults */
   readonly serve?: ServeGrpcOptions
 }
 
