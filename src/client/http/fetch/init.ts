@@ -14,7 +14,7 @@ import { type Integrity, parseIntegrity } from './integrity.ts'
  * The standard's own options, and `timeout`, `idempotent`, `retry`, `key`, `streaming` and
  * `idleTimeout` for one call.
  */
-export interface MeshFetchInit extends Omit<RequestInit, 'body' | 'redirect'>, HttpCallOptions {
+export interface MeshFetchInit extends Omit<RequestInit, 'body' | 'redirect' | 'priority'>, HttpCallOptions {
   /** As for `fetch`, and Node's streams and iterables of bytes or text. @defaultValue none */
   readonly body?: RequestInit['body'] | BodyInput | null
   /**
