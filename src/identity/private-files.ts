@@ -16,7 +16,7 @@ export function insecurePermissions(path: string, found: Stats, mode: '600' | '7
   if (!CHECK_MODE) return undefined
   const own = process.getuid?.()
   if (own !== undefined && found.uid !== own) {
-    return `${path} belongs to user ${found.uid}, this process runs as ${own}; give it a directory of its own`
+    return `${path} belongs to user ${found.uid}, this process runs as ${own}; give it a separate directory`
   }
   if ((found.mode & OTHERS) === 0) return undefined
   const is = (found.mode & 0o777).toString(8).padStart(3, '0')
