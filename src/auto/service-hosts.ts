@@ -1,4 +1,5 @@
 /** Which hosts are services of the mesh. */
+import { bareHost } from '../net/bare-host.ts'
 import { SERVICE_NAME } from '../options/names.ts'
 
 const SUFFIX = '.mesh'
@@ -25,7 +26,7 @@ export class ServiceHosts {
 
   /** `undefined`: not of the mesh. A promise: the registry has to be asked. Never rejects. */
   find(given: string): string | undefined | Promise<string | undefined> {
-    const host = bare(given)
+    const host = bareHost(given)
     const named = this.#named(host)
     if (named !== undefined || this.#listed !== undefined || !mayBeService(host)) return named
     const answer = this.#answers.get(host)
@@ -49,10 +50,4 @@ export class ServiceHosts {
 
 function mayBeService(host: string): boolean {
   return host !== 'localhost' && SERVICE_NAME.test(host) && !/^\d+$/.test(host)
-}
-
-/** In lower case, without the dot of a fully qualified name. */
-function bare(host: string): string {
-  const lower = host.toLowerCase()
-  return lower.endsWith('.') ? lower.slice(0, -1) : lower
 }

@@ -1,5 +1,6 @@
 /** Which hosts are services of the mesh. */
 import { MeshError } from '../../core/errors.ts'
+import { bareHost } from '../../net/bare-host.ts'
 import { either } from '../../options/composed-fields.ts'
 import { instance, list, optional } from '../../options/fields.ts'
 import { serviceName } from '../../options/names.ts'
@@ -31,8 +32,7 @@ export type FindHost = (host: string) => HttpService | undefined
 export function findHosts(find: FindService<Transport<RequestPool>>, services: ServiceHosts | undefined): FindHost {
   const isListed = typeof services === 'function' ? services : listed(services)
   return (given) => {
-    const lower = given.toLowerCase()
-    const host = lower.endsWith('.') ? lower.slice(0, -1) : lower
+    const host = bareHost(given)
     const answer = host.endsWith('.mesh') ? (serviceOf(host) ?? '') : isListed?.(host)
     if (answer === undefined || answer === false) return undefined
     const found = find(answer === true ? host.split('.', 1)[0]! : answer)
