@@ -4,6 +4,7 @@
  */
 import { Agent, type ClientRequest } from 'node:http'
 import type { Mesh } from '../mesh/mesh.ts'
+import { isOwn } from '../net/own.ts'
 import type { AutoHost } from './auto-host.ts'
 
 interface RequestOptions {
@@ -35,7 +36,9 @@ export class Agents {
     const take = (request: ClientRequest, options: RequestOptions, pass: () => void): void =>
       this.#take(request, options, pass)
     prototype.addRequest = function (request, options, ...more) {
-      take(request, options, () => addRequest.call(this, request, options, ...more))
+      const pass = (): void => addRequest.call(this, request, options, ...more)
+      if (isOwn(this)) pass()
+      else take(request, options, pass)
     }
   }
 

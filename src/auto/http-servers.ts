@@ -5,7 +5,7 @@
 import { Server } from 'node:http'
 import { type AddressInfo, Server as NetServer } from 'node:net'
 import type { MeshServer } from '../mesh/mesh-server.ts'
-import { isOwn } from '../net/own-server.ts'
+import { isOwn } from '../net/own.ts'
 import { applicationBehind, keptSettings, listeningHttp, plaintextOnly } from '../server/http/taken-server.ts'
 import type { ListeningServer } from '../server/listening-server.ts'
 import type { AutoHost } from './auto-host.ts'

@@ -2,6 +2,7 @@
  * The mesh of a process that does not know of it. It is joined when it is first needed, so that
  * `npm` and `tsc`, which inherit the variables, join nothing.
  */
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { observeJoining } from '../mesh/joining.ts'
 import type { Mesh } from '../mesh/mesh.ts'
 import type { Report } from './report.ts'
@@ -10,6 +11,7 @@ import { workerName } from './worker-name.ts'
 
 /** After a failure, the next need of the mesh within this time fails as well. */
 const AGAIN_MS = 10_000
+const APPLIED = 'inmesh:snapshot:applied'
 
 export class ProcessMesh {
   /** `undefined`: not joined yet, or closed. */
@@ -71,8 +73,12 @@ export class ProcessMesh {
         const worker = workerName()
         const admin = mesh.adminPort === undefined ? '' : `; admin listener on port ${mesh.adminPort}`
         const named = `${mesh.service}${worker === undefined ? '' : ` (${worker})`}`
-        const state = mesh.stale ? 'has no answer from a registry yet, and goes on trying' : 'has joined the mesh'
-        this.#report.tell(`${named}, process ${process.pid}, ${state}${admin}`)
+        const tell = (state: string): void => this.#report.tell(`${named}, process ${process.pid}, ${state}`)
+        const joined = (): void => tell(`has joined the mesh${admin}`)
+        if (mesh.stale) {
+          tell(`has no answer from a registry yet (${mesh.registries.join(', ')}), and goes on trying`)
+          onceFresh(mesh, joined)
+        } else joined()
         for (const listener of this.#joined) listener()
       },
       (error: unknown) => {
@@ -96,4 +102,14 @@ export class ProcessMesh {
       'joinMesh() was called in a process that inmesh/auto has already meshed: it is in the mesh twice; call it before the first request and the first listen(), or leave out one of the two',
     )
   }
+}
+
+/** Calls `listener` once a registry has sent what is in force. */
+function onceFresh(mesh: Mesh, listener: () => void): void {
+  const look = (): void => {
+    if (mesh.stale) return
+    unsubscribe(APPLIED, look)
+    listener()
+  }
+  subscribe(APPLIED, look)
 }

@@ -118,6 +118,10 @@ export class Destinations {
     // Watched before, by the other protocol or because it is our own.
     const endpoints = this.#membership.endpointsOf(name)
     if (endpoints !== undefined && made.known !== endpoints) made.apply(endpoints)
+    if (made.known === undefined && this.#membership.registry?.connected !== true) {
+      // Calls that fail before the first view say so. The first view replaces it.
+      made.cluster.absence = `no registry has answered yet (${settings.registry.join(', ')})`
+    }
     return made
   }
 

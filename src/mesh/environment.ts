@@ -1,5 +1,6 @@
 /** Options of `joinMesh` from `INMESH_*` variables. */
 import type { TransportPreference } from '../core/transport.ts'
+import type { Duration } from '../options/duration.ts'
 import { OptionsError } from '../options/fields.ts'
 import { givenTwice, warnOfFormerName } from '../options/former-names.ts'
 import { nearest } from '../options/nearest.ts'
@@ -16,6 +17,7 @@ const VARIABLES: Partial<Record<keyof MeshOptions, string>> = {
   zone: 'INMESH_ZONE',
   version: 'INMESH_VERSION',
   weight: 'INMESH_WEIGHT',
+  joinTimeout: 'INMESH_JOIN_TIMEOUT',
   startWithoutRegistry: 'INMESH_START_WITHOUT_REGISTRY',
   transport: 'INMESH_TRANSPORT',
   sameHost: 'INMESH_SAME_HOST',
@@ -54,6 +56,7 @@ export function fromEnvironment(env: NodeJS.ProcessEnv): MeshOptions {
     zone: given('zone'),
     version: given('version'),
     weight: numeric(given('weight')),
+    joinTimeout: numeric<Duration>(given('joinTimeout')),
     startWithoutRegistry: logical(given('startWithoutRegistry')),
     transport: given('transport') as TransportPreference | undefined,
     sameHost: logical(given('sameHost')),
@@ -145,8 +148,8 @@ function addresses(value: string | undefined): string | string[] | undefined {
 }
 
 /** A value that is no number stays text, so that the check can name it. */
-function numeric(value: string | undefined): number | undefined {
-  return (value !== undefined && /^\d+$/.test(value) ? Number(value) : value) as number | undefined
+function numeric<T extends number | Duration = number>(value: string | undefined): T | undefined {
+  return (value !== undefined && /^\d+$/.test(value) ? Number(value) : value) as T | undefined
 }
 
 function logical(value: string | undefined): boolean | undefined {

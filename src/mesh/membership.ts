@@ -23,7 +23,7 @@ import type { QuotaLease } from '../resilience/limits/global-rate-limit.ts'
 import { newInstanceId } from '../server/announce.ts'
 import type { MeshContext } from './context.ts'
 import { DevRegistry } from './dev-registry.ts'
-import { obtainIdentity } from './obtain-identity.ts'
+import { notJoined, obtainIdentity } from './obtain-identity.ts'
 import { ReplacedRoot } from './replaced-root.ts'
 import { WatchedServices, type WatchedServicesListener } from './watched-services.ts'
 
@@ -270,7 +270,8 @@ export class Membership {
    * has another root than the identity.
    */
   #firstViewsUntil(untilAt: number): Promise<void> {
-    const { clock, service, registry: addresses } = this.#shared.settings
+    const { settings } = this.#shared
+    const { clock, service, registry: addresses } = settings
     const have = (stale: boolean): boolean =>
       [MESH_DOCUMENT, service].every((name) => {
         const view = this.#view(name)
@@ -289,12 +290,14 @@ export class Membership {
       const late = clock.startTimer(
         leftMs,
         () => {
-          const message = `no registry sent a snapshot in time (${addresses.join(', ')}), and there is none on disk`
+          const known = settings.stateDir === 'memory' ? '' : ', and none is on disk'
+          const why = `no registry of ${addresses.join(', ')} sent a snapshot${known}`
+          const error = notJoined(why, settings, { code: 'registry-unavailable', service })
           if (this.#rotation?.restored !== true) {
-            finish(() => reject(new MeshError(message, { code: 'registry-unavailable', service })))
+            finish(() => reject(error))
             return
           }
-          const reason = `${message}: every caller is denied, and calls wait, until one comes`
+          const reason = `${error.message}: every caller is denied, and calls wait, until one comes`
           this.#shared.events.emit('snapshot:rejected', { subject: 'registry', reason })
           finish(resolve)
         },

@@ -150,6 +150,11 @@ export class Mesh {
     return this.#membership.stale
   }
 
+  /** @internal The addresses of the registry. */
+  get registries(): readonly string[] {
+    return this.#shared.settings.registry
+  }
+
   /** @internal Whether `close` has begun. */
   get leaving(): boolean {
     return this.#closing !== undefined

@@ -1,6 +1,6 @@
 /** Obtains the identity of a process, from its state directory or from the registry. */
 import { sleep } from '../core/clock.ts'
-import { MeshError, reasonOf } from '../core/errors.ts'
+import { MeshError, type MeshErrorDetails, reasonOf } from '../core/errors.ts'
 import { RegistryAddresses } from '../discovery/registry/addresses.ts'
 import { presentedRoots, registryIssuer, TOKEN_SHARE } from '../discovery/registry/issuer.ts'
 import { rootFingerprint } from '../identity/join-token.ts'
@@ -50,18 +50,23 @@ export async function obtainIdentity(
       return await RotatingIdentity.start(options, Math.max(1, untilAt - clock.now()))
     } catch (error) {
       if (!isPassing(error) || stopped()) throw error
-      if (clock.now() + pauseMs >= untilAt) throw inVain(error, step, settings)
+      if (untilAt - clock.now() < FIRST_PAUSE_MS) throw inVain(error, step, settings)
       events.emit('identity:failed', { reason: error.message })
     }
-    await sleep(clock, pauseMs * (0.5 + 0.5 * clock.random()))
+    // Not past the end, and a registry that comes shortly before it is found.
+    await sleep(clock, Math.min(pauseMs * (0.5 + 0.5 * clock.random()), (untilAt - clock.now()) / 2))
   }
 }
 
-/** With the whole time: each step had only the rest of it. */
-function inVain(error: MeshError, step: string, { joinTimeoutMs }: MeshSettings): MeshError {
-  const message = `not joined within joinTimeout (${formatDuration(joinTimeoutMs)}), while ${step}: ${error.message}`
+function inVain(error: MeshError, step: string, settings: MeshSettings): MeshError {
   const { code, service, endpoint, cause } = error
-  return new MeshError(message, { code, service, endpoint, elapsedMs: joinTimeoutMs, cause })
+  return notJoined(`while ${step}: ${error.message}`, settings, { code, service, endpoint, cause })
+}
+
+/** With the whole time: each step had only the rest of it. */
+export function notJoined(why: string, { joinTimeoutMs }: MeshSettings, details: MeshErrorDetails): MeshError {
+  const message = `not joined within joinTimeout (${formatDuration(joinTimeoutMs)}), ${why}`
+  return new MeshError(message, { ...details, elapsedMs: joinTimeoutMs })
 }
 
 /**

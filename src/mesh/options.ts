@@ -53,7 +53,9 @@ export interface MeshOptions {
    * @defaultValue none
    */
   readonly metadata?: Readonly<Record<string, string>>
-  /** Bound of joining: identity and first snapshot. @defaultValue `'5s'` */
+  /**
+   * Bound of joining: identity and first snapshot. `INMESH_JOIN_TIMEOUT`. @defaultValue `'5s'`
+   */
   readonly joinTimeout?: Duration
   /**
    * Do not fail when there is no registry and no certificate on disk, but keep trying.

@@ -4,7 +4,7 @@
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
-import { markOwn } from '../net/own-server.ts'
+import { markOwn } from '../net/own.ts'
 import { type AdminSettings, isListed, refuse } from './admin-access.ts'
 import type { EventRecord } from './events.ts'
 import type { HystrixStreams } from './hystrix/stream.ts'

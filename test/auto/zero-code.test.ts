@@ -112,6 +112,22 @@ test('a handler of SIGTERM runs after the drain, and the exit code is its own', 
   expect(program.lines.at(-1)).toEqual({ handling: true })
 })
 
+test('a program that starts before its registry says so, and that it has joined later', async () => {
+  const options = { memory: true, dev: true, log: false } as const
+  const first = await startRegistry({ port: 0, ...options })
+  const { port, url } = first
+  await first.close()
+  const early = { INMESH_REGISTRY: url, INMESH_JOIN_TIMEOUT: '300ms' }
+  const program = start('early', [programPath('server.cjs'), PROTO], early)
+  await program.complained(new RegExp(`early, process \\d+, has no answer from a registry yet \\(${url}\\)`))
+  const second = await startRegistry({ port, ...options })
+  try {
+    await program.complained(/early, process \d+, has joined the mesh/)
+  } finally {
+    await second.close()
+  }
+})
+
 test('a program that needs no mesh joins none, also with two --import, and ends as it did', async () => {
   const own = new URL('../../src/auto/index.ts', import.meta.url).href
   const none = { INMESH_REGISTRY: 'https://127.0.0.1:9' }

@@ -11,6 +11,7 @@ import type { Registry } from '../../src/registry/index.ts'
 import type { TokenRecord } from '../../src/registry/records.ts'
 import { craftLeaf, newAuthority } from '../rigs/certificates.ts'
 import { request } from '../rigs/registry-session.ts'
+import { ScriptedRegistry } from '../rigs/scripted-registry.ts'
 import { countOf, eventually, Rig, wait } from './rig.ts'
 
 let rig: Rig
@@ -227,6 +228,25 @@ test('a session that was lost is found again beside an address that is silent', 
   await rig.registry({ dataDir: rig.path('registry'), port: registry.port })
   await eventually('there is a session again', () => countOf(mesh, 'registry:connected') === 2)
 }, 60_000)
+
+test('the search for a registry goes on until joinTimeout ends', async () => {
+  const begun = performance.now()
+  const joining = rig.join({ service: 'inventory', registry: 'https://127.0.0.1:1', joinTimeout: '1s' })
+  await expect(joining).rejects.toMatchObject({ code: 'registry-unavailable', elapsedMs: 1_000 })
+  // The last pause before it is not longer than what is left.
+  expect(performance.now() - begun).toBeGreaterThan(850)
+})
+
+test('a registry that greets and sends no snapshot is named when joinTimeout ends', async () => {
+  const registry = await new ScriptedRegistry().listen()
+  rig.onClose(() => registry.close())
+  registry.snapshotOf = () => ({ type: 'quiet' }) as never
+  const joining = rig.join({ service: 'inventory', registry: registry.url, joinTimeout: '1s', stateDir: 'memory' })
+  await expect(joining).rejects.toMatchObject({
+    ...{ code: 'registry-unavailable', elapsedMs: 1_000 },
+    message: `not joined within joinTimeout (1s), no registry of ${registry.url} sent a snapshot`,
+  })
+})
 
 test('joinTimeout bounds the search over all addresses, of which none is a registry', async () => {
   const registry = await rig.registry()

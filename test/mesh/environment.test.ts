@@ -47,6 +47,16 @@ describe('options from variables', () => {
     expect(settings).toMatchObject({ joinToken: TOKEN, registry: ['https://127.0.0.1:7400'], zone: 'a', weight: 100 })
   })
 
+  it('bound the joining as code does', () => {
+    const bound = (options: object, env: object): number =>
+      resolveMeshOptions({ service: 'inventory', ...options }, { ...env }).joinTimeoutMs
+    expect(bound({}, {})).toBe(5_000)
+    expect(bound({}, { INMESH_JOIN_TIMEOUT: '2m' })).toBe(120_000)
+    expect(bound({}, { INMESH_JOIN_TIMEOUT: '750' })).toBe(750)
+    expect(bound({ joinTimeout: '1s' }, { INMESH_JOIN_TIMEOUT: '2m' })).toBe(1_000)
+    expect(() => bound({}, { INMESH_JOIN_TIMEOUT: 'soon' })).toThrow(/joinTimeout: .*INMESH_JOIN_TIMEOUT/)
+  })
+
   it('choose the transport, unless code does', () => {
     const transport = (options: object, env: object): string =>
       resolveMeshOptions({ service: 'inventory', ...options }, { ...env }).transport

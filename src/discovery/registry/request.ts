@@ -6,6 +6,7 @@ import https from 'node:https'
 import type { Clock } from '../../core/clock.ts'
 import { MeshError } from '../../core/errors.ts'
 import type { verifyingOptions } from '../../identity/tls-options.ts'
+import { markOwn } from '../../net/own.ts'
 import { labelOf, lookupOf, type RegistryTarget } from './target.ts'
 
 /** In bytes: above a certificate with a trust bundle as full as it may be. */
@@ -33,7 +34,7 @@ export function askRegistry(
   timeoutMs = 5_000,
   signal?: AbortSignal,
   longest: number = LONGEST_ANSWER,
-  agent: https.Agent | false = false,
+  agent = markOwn(new https.Agent()),
 ): Promise<RegistryAnswer> {
   return new Promise((resolve, reject) => {
     const fail = (reason: string, cause?: unknown): void => {

@@ -15,6 +15,7 @@ import { ModulesContainer } from '@nestjs/core'
 import { joinMesh } from '../../mesh/join-mesh.ts'
 import type { MeshOptions } from '../../mesh/options.ts'
 import { resolveMeshOptions } from '../../mesh/resolve-options.ts'
+import { formatDuration } from '../../options/duration.ts'
 import { OptionsError, show } from '../../options/fields.ts'
 import { CLIENTS } from './clients.ts'
 import { MeshDrainModule } from './drain.ts'
@@ -128,7 +129,7 @@ async function join(options: MeshModuleOptions): Promise<Mesh> {
   const { service, registry, joinTimeoutMs } = resolveMeshOptions(options)
   const logger = new Logger(MeshModule.name)
   const slow = setTimeout(() => {
-    const bound = `for ${joinTimeoutMs} ms at most`
+    const bound = `for ${formatDuration(joinTimeoutMs)} at most`
     logger.warn(`Waiting for the registry at ${registry.join(', ')} to join the mesh as ${service}, ${bound}`)
   }, SLOW_JOIN_MS)
   try {

@@ -92,10 +92,10 @@ export class Peers {
     const target = { url, ip: undefined }
     const until = this.#clock.now() + timeoutMs
     const agent = this.#kept.agentFor(credentials.identity, credentials.verifier, tls)
-    const ask = (kept: Agent | false): Promise<RegistryAnswer> =>
+    const ask = (kept: Agent | undefined): Promise<RegistryAnswer> =>
       askRegistry(
         target,
-        kept === false ? tls : {},
+        kept === undefined ? tls : {},
         path,
         undefined,
         this.#clock,
@@ -107,7 +107,7 @@ export class Peers {
     // A kept connection may have ended while the question was on its way.
     const answer = await ask(agent).catch((error: unknown) => {
       if (!isReset(error) || this.#kept.isClosed || this.#clock.now() >= until) throw error
-      return ask(false)
+      return ask(undefined)
     })
     if (answer.status !== 200) throw new Error(`it answers with HTTP ${answer.status}`)
     const { id: other = id, registry = other } = answer.body

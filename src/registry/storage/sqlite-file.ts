@@ -9,6 +9,8 @@ export const SCHEMA_VERSION = 1
 /** The row of meta with the announced keys. */
 export const ANNOUNCED = 'announced'
 
+export const IN_USE =
+  'another registry is running on it; give another data directory (--data-dir), or keep the state in memory (--memory)'
 export const RESTORE = 'Restore the data directory from a backup'
 
 /** A part of all items behind a key. */

@@ -10,7 +10,7 @@ import { CompactedError, StorageError } from './errors.ts'
 import { Incarnation } from './incarnation.ts'
 import { LocalAnnouncements } from './local-announcements.ts'
 import { LocalElections } from './local-elections.ts'
-import { ANNOUNCED, eraseFormer, prepareFile, RESTORE, type Statements } from './sqlite-file.ts'
+import { ANNOUNCED, eraseFormer, IN_USE, prepareFile, RESTORE, type Statements } from './sqlite-file.ts'
 import {
   type Announcement,
   type Batch,
@@ -90,7 +90,7 @@ export class SqliteStorage implements Storage {
       database.close()
       if (error instanceof StorageError) throw error
       const reason = reasonOf(error)
-      const hint = /locked|busy/i.test(reason) ? 'another registry is running on it' : `${reason}. ${RESTORE}`
+      const hint = /locked|busy/i.test(reason) ? IN_USE : `${reason}. ${RESTORE}`
       throw new StorageError(`cannot open ${options.path}: ${hint}`, { cause: error })
     }
   }

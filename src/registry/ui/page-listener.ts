@@ -4,7 +4,7 @@
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
-import { markOwn } from '../../net/own-server.ts'
+import { markOwn } from '../../net/own.ts'
 import { OptionsError } from '../../options/fields.ts'
 import { sourceOf } from '../api/request.ts'
 import { type Expectation, PEER, type RequestHandler, type VerifiedSocket } from '../api/request-handler.ts'

@@ -196,7 +196,7 @@ test('a start that waits for the registry says so, and ends with the reason', as
     .compile()
   await expect(compiling).rejects.toMatchObject({ code: 'registry-unavailable' })
   expect(lines).toEqual([
-    'Waiting for the registry at https://127.0.0.1:1 to join the mesh as lonely, for 2500 ms at most',
+    'Waiting for the registry at https://127.0.0.1:1 to join the mesh as lonely, for 2500ms at most',
   ])
 })
 
