@@ -3,7 +3,17 @@
  * filter carries the settings of its type, and of no other.
  */
 
-import { type Field, field, fields, type Issue, list, oneOf, optional, type Parsed } from '../options/fields.ts'
+import {
+  type AnyField,
+  type Field,
+  field,
+  fields,
+  type Issue,
+  list,
+  oneOf,
+  optional,
+  type Parsed,
+} from '../options/fields.ts'
 import { didYouMean } from '../options/nearest.ts'
 import { integer } from '../options/quantities.ts'
 import { mistakeOfPath } from './matches.ts'
@@ -73,11 +83,11 @@ const ALL = fields({
   ...PARTS,
 })
 
-export type Filter = Parsed<typeof ALL>
-export type HeaderFilter = Parsed<typeof HEADERS>
-export type PathModifier = Parsed<typeof PATH_MODIFIER>
-export type RedirectFilter = Parsed<typeof REDIRECT>
-export type MirrorFilter = Parsed<typeof MIRROR>
+export interface Filter extends Parsed<typeof ALL> {}
+export interface HeaderFilter extends Parsed<typeof HEADERS> {}
+export interface PathModifier extends Parsed<typeof PATH_MODIFIER> {}
+export interface RedirectFilter extends Parsed<typeof REDIRECT> {}
+export interface MirrorFilter extends Parsed<typeof MIRROR> {}
 
 /** By type, the key of its settings. */
 const PART_OF = {
@@ -122,8 +132,8 @@ function filterOf(protocol: 'http' | 'grpc'): Field<Filter> {
   }
 }
 
-export const HTTP_FILTERS = list(filterOf('http'), { max: MOST_FILTERS })
-export const GRPC_FILTERS = list(filterOf('grpc'), { max: MOST_FILTERS })
+export const HTTP_FILTERS: AnyField<readonly Filter[]> = list(filterOf('http'), { max: MOST_FILTERS })
+export const GRPC_FILTERS: AnyField<readonly Filter[]> = list(filterOf('grpc'), { max: MOST_FILTERS })
 
 /** `prefixes`: the rule's one match is a `PathPrefix`, so that its prefix can be replaced. */
 export function checkFilters(filters: readonly Filter[], prefixes: boolean, at: Path, issues: Issue[]): void {

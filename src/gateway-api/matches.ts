@@ -2,7 +2,17 @@
  * The conditions of rules, of both kinds of routes. In a manifest each condition says how it
  * compares: `Exact`, `PathPrefix` or `RegularExpression`.
  */
-import { type Field, field, fields, type Issue, list, oneOf, optional, type Parsed } from '../options/fields.ts'
+import {
+  type AnyField,
+  type Field,
+  field,
+  fields,
+  type Issue,
+  list,
+  oneOf,
+  optional,
+  type Parsed,
+} from '../options/fields.ts'
 import { headerName, nonEmpty, tokenName } from './names.ts'
 
 type Path = readonly (string | number)[]
@@ -38,7 +48,7 @@ const anyText = (max: number): Field<string> =>
 
 const PATH_MATCH = fields({ type: optional(oneOf(PATH_TYPES)), value: optional(anyText(1_024)) })
 
-export const HTTP_MATCH = fields({
+const HTTP_PARTS = fields({
   path: optional(PATH_MATCH),
   headers: optional(list(HEADER_MATCH, { max: MOST_CONDITIONS })),
   queryParams: optional(list(QUERY_MATCH, { max: MOST_CONDITIONS })),
@@ -51,13 +61,16 @@ const METHOD_MATCH = fields({
   method: optional(anyText(1_024)),
 })
 
-export const GRPC_MATCH = fields({
+const GRPC_PARTS = fields({
   method: optional(METHOD_MATCH),
   headers: optional(list(HEADER_MATCH, { max: MOST_CONDITIONS })),
 })
 
-export type HttpMatch = Parsed<typeof HTTP_MATCH>
-export type GrpcMatch = Parsed<typeof GRPC_MATCH>
+// Named, or the declarations of all routes repeat their parts.
+export interface HttpMatch extends Parsed<typeof HTTP_PARTS> {}
+export interface GrpcMatch extends Parsed<typeof GRPC_PARTS> {}
+export const HTTP_MATCH: AnyField<HttpMatch> = HTTP_PARTS
+export const GRPC_MATCH: AnyField<GrpcMatch> = GRPC_PARTS
 type ValueMatch = Parsed<typeof HEADER_MATCH>
 
 /** What a path match means, with the defaults filled in; a prefix without its final `/`. */

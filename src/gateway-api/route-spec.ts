@@ -3,7 +3,7 @@
  * mistakes.
  */
 import { LONGEST_DEADLINE_MS } from '../core/deadline.ts'
-import { fields, type Issue, list, optional, type Parsed, text } from '../options/fields.ts'
+import { type AnyField, fields, type Issue, list, optional, type Parsed, text } from '../options/fields.ts'
 import { integer } from '../options/quantities.ts'
 import { gatewayDuration } from './duration.ts'
 import { checkFilters, GRPC_FILTERS, HTTP_FILTERS } from './filters.ts'
@@ -40,7 +40,7 @@ const RETRY = fields({
   backoff: optional(gatewayDuration(MOST_BACKOFF_MS)),
 })
 
-const HTTP_RULE = fields({
+const HTTP_RULE_PARTS = fields({
   name: optional(sectionName()),
   matches: optional(list(HTTP_MATCH, { max: MOST_MATCHES })),
   filters: optional(HTTP_FILTERS),
@@ -52,7 +52,7 @@ const HTTP_RULE = fields({
   sessionPersistence: optional(SESSION_PERSISTENCE),
 })
 
-const GRPC_RULE = fields({
+const GRPC_RULE_PARTS = fields({
   name: optional(sectionName()),
   matches: optional(list(GRPC_MATCH, { max: MOST_MATCHES })),
   filters: optional(GRPC_FILTERS),
@@ -61,6 +61,12 @@ const GRPC_RULE = fields({
   ),
   sessionPersistence: optional(SESSION_PERSISTENCE),
 })
+
+// Named, or the declarations of the routes repeat their parts.
+export interface HttpRule extends Parsed<typeof HTTP_RULE_PARTS> {}
+export interface GrpcRule extends Parsed<typeof GRPC_RULE_PARTS> {}
+const HTTP_RULE: AnyField<HttpRule> = HTTP_RULE_PARTS
+const GRPC_RULE: AnyField<GrpcRule> = GRPC_RULE_PARTS
 
 const HOSTNAMES = list(text('the name of a host', /^(?:\*\.)?[a-z0-9.-]+$/), { max: 16 })
 
@@ -75,8 +81,6 @@ export const GRPC_ROUTE = fields({ ...SHARED, rules: optional(list(GRPC_RULE, { 
 
 export type HttpRouteSpec = Parsed<typeof HTTP_ROUTE>
 export type GrpcRouteSpec = Parsed<typeof GRPC_ROUTE>
-export type HttpRule = Parsed<typeof HTTP_RULE>
-export type GrpcRule = Parsed<typeof GRPC_RULE>
 export type Backend = NonNullable<HttpRule['backendRefs']>[number]
 export type Timeouts = Parsed<typeof TIMEOUTS>
 export type RetryRule = Parsed<typeof RETRY>
