@@ -6,6 +6,8 @@
 // For users: join, call, serve, errors and options.
 
 export type { GrpcClient, GrpcClientOptions } from './client/grpc/client.ts'
+export type { GrpcServiceDefinition } from './client/grpc/definitions.ts'
+export type { GrpcChannelOptions } from './client/grpc/override.ts'
 export type { GrpcCallOptions, GrpcPromises } from './client/grpc/promises/promises.ts'
 export type { MeshAgentOptions } from './client/http/agent/options.ts'
 export type { MeshRequest } from './client/http/agent/request.ts'
@@ -85,7 +87,7 @@ export type { Clock, Timer } from './core/clock.ts'
 export type { Protocol } from './core/protocol.ts'
 export type { OverrideTarget, RouteOverrides } from './core/route-overrides.ts'
 export type { TraceContext } from './core/trace-context.ts'
-export type { GrpcServing } from './mesh/mesh-server.ts'
+export type { GrpcServing, NiceGrpcServing } from './mesh/mesh-server.ts'
 export type { OpossumCircuit } from './resilience/opossum-circuit.ts'
 export type { HttpHandler, HttpListener } from './server/http/application.ts'
 export type { UpgradeListener } from './server/http/options.ts'

@@ -2,6 +2,8 @@
  * Clients and channels of grpc-js whose target is a service. Generated code constructs them, so
  * the classes are replaced by proxies that construct ours.
  */
+import { type GrpcServiceDefinition, isDefinition } from '../client/grpc/definitions.ts'
+import type { GrpcChannelOptions } from '../client/grpc/override.ts'
 import type { AutoHost } from './auto-host.ts'
 import { LaterCall } from './later-call.ts'
 import type { ModulePatch } from './loaded-modules.ts'
@@ -17,8 +19,6 @@ export interface AnyChannel {
   watchConnectivityState(current: number, deadline: unknown, callback: (error?: Error) => void): void
   getChannelzRef(): unknown
 }
-
-type Definition = Readonly<Record<string, never>>
 
 /** Of grpc-js's `connectivityState`. */
 const CONNECTING = 1
@@ -41,7 +41,8 @@ export class GrpcChannels {
           construct: (target, given, newTarget) => {
             const [address, credentials, options] = given as [unknown, unknown, Record<string, unknown> | undefined]
             const isOwn = options?.channelOverride !== undefined || options?.channelFactoryOverride !== undefined
-            const { service: definition } = newTarget as { service?: Definition }
+            const { service } = newTarget as { service?: unknown }
+            const definition = isDefinition(service) ? service : undefined
             const native = (): AnyChannel => (Reflect.construct(target, given, newTarget) as Client).getChannel()
             const channel = isOwn ? undefined : this.#channelOf(address, definition, native)
             const args =
@@ -67,7 +68,11 @@ export class GrpcChannels {
     },
   ]
 
-  #channelOf(target: unknown, definition: Definition | undefined, native: () => AnyChannel): AnyChannel | undefined {
+  #channelOf(
+    target: unknown,
+    definition: GrpcServiceDefinition | undefined,
+    native: () => AnyChannel,
+  ): AnyChannel | undefined {
     const host = hostOf(target)
     if (host === undefined) return undefined
     const found = this.#host.services.find(host)
@@ -88,7 +93,7 @@ class AutoChannel implements AnyChannel {
   readonly #host: AutoHost
   readonly #target: string
   readonly #found: string | Promise<string | undefined>
-  readonly #definition: Definition | undefined
+  readonly #options: GrpcChannelOptions | undefined
   readonly #native: () => AnyChannel
   #opening: Promise<AnyChannel> | undefined
   #channel: AnyChannel | undefined
@@ -99,13 +104,13 @@ class AutoChannel implements AnyChannel {
     host: AutoHost,
     target: string,
     found: string | Promise<string | undefined>,
-    definition: Definition | undefined,
+    definition: GrpcServiceDefinition | undefined,
     native: () => AnyChannel,
   ) {
     this.#host = host
     this.#target = target
     this.#found = found
-    this.#definition = definition
+    this.#options = definition && { definitions: definition }
     this.#native = native
   }
 
@@ -166,7 +171,7 @@ class AutoChannel implements AnyChannel {
     const channel =
       service === undefined
         ? this.#native()
-        : ((await this.#host.mesh.join()).channelFor(service, this.#definition) as unknown as AnyChannel)
+        : (await this.#host.mesh.join()).grpcChannel<AnyChannel>(service, this.#options)
     this.#service = service
     this.#channel = channel
     if (this.#closed) channel.close()

@@ -25,3 +25,10 @@ export interface GrpcServing {
   addService(service: never, implementation: never): void
   createConnectionInjector(credentials: never): object
 }
+
+/** A server of nice-grpc, as far as the mesh's types need to know it. */
+export interface NiceGrpcServing {
+  listen(address: string): Promise<number>
+  shutdown(): Promise<void>
+  forceShutdown(): void
+}

@@ -3,15 +3,8 @@ import type { Agent } from 'node:https'
 import type { Socket } from 'node:net'
 
 import type { Destination } from '../client/destination.ts'
-import type { MeshChannel } from '../client/grpc/channel.ts'
-import {
-  type GrpcClient,
-  type GrpcClientClass,
-  type GrpcClientOptions,
-  makeGrpcChannel,
-  makeGrpcClient,
-} from '../client/grpc/client.ts'
-import type { ServiceDefinition } from '../client/grpc/method-names.ts'
+import { type GrpcClient, type GrpcClientClass, type GrpcClientOptions, makeGrpcClient } from '../client/grpc/client.ts'
+import { type GrpcChannelOptions, makeGrpcChannel } from '../client/grpc/override.ts'
 import { MeshAgent } from '../client/http/agent/agent.ts'
 import { type MeshAgentOptions, resolveAgent } from '../client/http/agent/options.ts'
 import { type MeshRequest, makeRequest } from '../client/http/agent/request.ts'
@@ -53,7 +46,7 @@ import { explainCall } from './explain.ts'
 import { registerGauges } from './gauges.ts'
 import type { ListenArguments } from './listen-arguments.ts'
 import { Membership } from './membership.ts'
-import type { GrpcServing, MeshServer } from './mesh-server.ts'
+import type { GrpcServing, MeshServer, NiceGrpcServing } from './mesh-server.ts'
 import type { MeshSettings } from './options.ts'
 import type { ListenOptions, ServeGrpcOptions, ServeOptions } from './serve-options.ts'
 import { Servers } from './servers.ts'
@@ -231,6 +224,27 @@ export class Mesh {
   }
 
   /**
+   * A channel of grpc-js through the mesh, for clients that {@link Mesh.grpc} cannot construct: of
+   * nice-grpc, of protobuf-ts, and what takes a `channelOverride`. With `definitions` the mesh
+   * knows the kinds of the methods; without them all calls count as streams. Needs
+   * `@grpc/grpc-js`.
+   *
+   * @throws OptionsError naming each wrong argument, or because there is no grpc-js
+   * @throws MeshError `closed`
+   * @example
+   * ```ts
+   * const channel = mesh.grpcChannel('inventory', { definitions: InventoryDefinition })
+   * const inventory = createClient(InventoryDefinition, channel) // of nice-grpc
+   * ```
+   */
+  // biome-ignore lint/suspicious/noExplicitAny: grpc-js's `Channel`, whose types are not needed here
+  grpcChannel<C extends object = any>(service: string, options?: GrpcChannelOptions): C {
+    const found = this.#destinations.grpc(service)
+    if (found === undefined) throw wrongServiceName('mesh.grpcChannel', service)
+    return makeGrpcChannel(found, options, (name) => this.#destinations.grpc(name)!) as object as C
+  }
+
+  /**
    * A WebSocket to a service, with the standard interface. Its handshake goes through every policy
    * that a request does; then it counts as a call in flight until it closes. The `error` event has
    * the reason, a `MeshError` if it is the mesh's.
@@ -351,7 +365,7 @@ export class Mesh {
   /**
    * The same for a grpc-js `Server`, to which the services have been added and which has not been
    * bound to a port: the mesh listens for it. The standard health service is added, unless it has
-   * one.
+   * one. A server of nice-grpc is served in place of its `listen()`.
    *
    * @throws OptionsError naming each wrong option, MeshError `registry-refused`, or the system's
    * error if it cannot listen
@@ -362,7 +376,7 @@ export class Mesh {
    * await mesh.serveGrpc(server, { port: 9090 })
    * ```
    */
-  async serveGrpc(server: GrpcServing, options?: ServeGrpcOptions): Promise<MeshServer> {
+  async serveGrpc(server: GrpcServing | NiceGrpcServing, options?: ServeGrpcOptions): Promise<MeshServer> {
     this.#assertOpen()
     return this.#servers.serveGrpc(server, options)
   }
@@ -502,11 +516,6 @@ export class Mesh {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close()
-  }
-
-  /** @internal For a gRPC client that is made by others, and the methods that it may call. */
-  channelFor(service: string, definition: ServiceDefinition | undefined): MeshChannel {
-    return makeGrpcChannel(this.#destinations.grpc(service)!, definition, (name) => this.#destinations.grpc(name)!)
   }
 
   /** @internal Whether the registry knows instances of `service`; asks it for `boundMs` at most. */

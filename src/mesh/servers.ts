@@ -23,7 +23,7 @@ import { configureAccessLog } from './access-log.ts'
 import type { MeshContext } from './context.ts'
 import { type ListenArguments, listenArguments } from './listen-arguments.ts'
 import type { Membership } from './membership.ts'
-import type { GrpcServing, MeshServer } from './mesh-server.ts'
+import type { GrpcServing, MeshServer, NiceGrpcServing } from './mesh-server.ts'
 import {
   resolveListenOptions,
   resolveServeGrpcOptions,
@@ -91,7 +91,11 @@ export class Servers {
     return opened
   }
 
-  async serveGrpc(server: GrpcServing, options?: ServeGrpcOptions, taken?: ListeningServer): Promise<MeshServer> {
+  async serveGrpc(
+    server: GrpcServing | NiceGrpcServing,
+    options?: ServeGrpcOptions,
+    taken?: ListeningServer,
+  ): Promise<MeshServer> {
     const settings = resolveServeGrpcOptions(options, this.#membership.dev, this.#shared.settings.metadata)
     await this.#identityFor(settings.server)
     const dependencies = { ...this.#dependencies(settings.advertise), taken }

@@ -40,6 +40,49 @@ export declare const PricesClient: {
 }
 export declare const PricesService: ServiceDefinition
 `,
+  // By ts-proto with `outputServices=nice-grpc,outputServices=generic-definitions`.
+  'generated/nice/prices.ts': `
+interface Message<T> {
+  encode(message: T): { finish(): Uint8Array }
+  decode(input: Uint8Array): T
+  fromPartial(object: Partial<T>): T
+}
+export interface Item { sku: string }
+export interface Price { sku: string; cents: number }
+declare const Item: Message<Item>
+declare const Price: Message<Price>
+export const PricesDefinition = {
+  name: 'Prices',
+  fullName: 'shop.Prices',
+  methods: {
+    quote: {
+      name: 'Quote',
+      requestType: Item,
+      requestStream: false,
+      responseType: Price,
+      responseStream: false,
+      options: { idempotencyLevel: 'NO_SIDE_EFFECTS' },
+    },
+  },
+} as const
+`,
+  'generated/protobuf-ts/prices.ts': `
+import { ServiceType } from '@protobuf-ts/runtime-rpc'
+export interface Item { sku: string }
+export interface Price { sku: string; cents: number }
+export declare const Prices: ServiceType
+`,
+  'generated/protobuf-ts/prices.client.ts': `
+import type { RpcOptions, RpcTransport, ServiceInfo, UnaryCall } from '@protobuf-ts/runtime-rpc'
+import type { Item, Price } from './prices.js'
+export declare class PricesClient implements ServiceInfo {
+  typeName: ServiceInfo['typeName']
+  methods: ServiceInfo['methods']
+  options: ServiceInfo['options']
+  constructor(transport: RpcTransport)
+  quote(input: Item, options?: RpcOptions): UnaryCall<Item, Price>
+}
+`,
 }
 
 const OPTIONS: ts.CompilerOptions = {
@@ -139,7 +182,7 @@ function hostOf(texts: ReadonlyMap<string, string>, compilerOptions: ts.Compiler
   const { fileExists, getSourceFile, readFile } = host
   host.fileExists = (file) => read(file) !== undefined || fileExists(file)
   host.readFile = (file) => read(file) ?? readFile(file)
-  host.directoryExists = (path) => /\/generated$/.test(path) || ts.sys.directoryExists(path)
+  host.directoryExists = (path) => /\/generated(?:\/|$)/.test(path) || ts.sys.directoryExists(path)
   host.getSourceFile = (file, options, ...rest) => {
     const text = read(file)
     return text === undefined ? getSourceFile(file, options, ...rest) : ts.createSourceFile(file, text, options, true)

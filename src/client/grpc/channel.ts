@@ -11,7 +11,7 @@ import type { Destination } from '../destination.ts'
 import { GrpcCall } from './call.ts'
 import type { GrpcJsCall } from './grpc-js.ts'
 import { GrpcMethod } from './method.ts'
-import type { MethodDefinition, MethodNames } from './method-names.ts'
+import type { MethodDefinition, NamedMethods } from './method-names.ts'
 import { GrpcCallSettings, PROPAGATE_DEFAULTS } from './promises/call-settings.ts'
 import { StateWatchers } from './state-watch.ts'
 import type { GrpcTransport } from './transport.ts'
@@ -21,11 +21,11 @@ export interface MeshChannelOptions {
   /** By path. */
   readonly methods: ReadonlyMap<string, MethodDefinition>
   /** By every name that the client has for them. */
-  readonly names: MethodNames
-  /** Paths declared idempotent in code. */
-  readonly idempotent: ReadonlySet<string>
-  /** Paths of streams short enough to measure latency. */
-  readonly shortStreams: ReadonlySet<string>
+  readonly names: NamedMethods
+  /** Whether the method of this path is declared idempotent in code. */
+  readonly idempotent: (path: string) => boolean
+  /** Whether a stream of this path is short enough to measure latency. */
+  readonly shortStream: (path: string) => boolean
   readonly largestMessage?: number | undefined
 }
 
@@ -178,14 +178,14 @@ export class MeshChannel implements ChannelShape {
   }
 
   #makeMethod(path: string, declared: readonly string[]): GrpcMethod {
-    const { methods, names, idempotent, shortStreams, largestMessage = LARGEST_MESSAGE } = this.#options
+    const { methods, names, idempotent, shortStream, largestMessage = LARGEST_MESSAGE } = this.#options
     return new GrpcMethod({
       service: this.#destination.service,
       path,
       definition: methods.get(path),
       names,
-      idempotent: idempotent.has(path),
-      shortStream: shortStreams.has(path),
+      idempotent: idempotent(path),
+      shortStream: shortStream(path),
       largestMessage,
       declared,
     })

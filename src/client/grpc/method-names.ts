@@ -15,6 +15,9 @@ export type ServiceDefinition = Readonly<Record<string, MethodDefinition>>
 
 export type MethodNames = ReadonlyMap<string, MethodDefinition>
 
+/** The same of several services, which may share names. */
+export type NamedMethods = Iterable<readonly [string, MethodDefinition]>
+
 /**
  * The service's methods on `holder`, a client or its prototype. `base` has the methods of every
  * client.
@@ -36,7 +39,10 @@ export function methodNames(holder: object, base: object, service: ServiceDefini
 }
 
 /** All names that a client might use for a method: its key and camelCase. */
-export function spellings(key: string, { originalName }: MethodDefinition): ReadonlySet<string> {
+export function spellings(
+  key: string,
+  { originalName }: { readonly originalName?: string | undefined },
+): ReadonlySet<string> {
   const names = new Set([key])
   if (typeof originalName === 'string') names.add(originalName)
   names.add(key.charAt(0).toLowerCase() + key.slice(1))

@@ -2,7 +2,7 @@
 import type { CallKind } from '../../core/call.ts'
 import { isGrpcMethod } from '../../options/names.ts'
 import type { Routed } from '../routed.ts'
-import type { MethodDefinition, MethodNames } from './method-names.ts'
+import type { MethodDefinition, NamedMethods } from './method-names.ts'
 
 export interface GrpcMethodParts {
   readonly service: string
@@ -10,7 +10,7 @@ export interface GrpcMethodParts {
   readonly path: string
   /** `undefined`: the client's class does not have it. */
   readonly definition: MethodDefinition | undefined
-  readonly names: MethodNames
+  readonly names: NamedMethods
   /** Declared in code. */
   readonly idempotent: boolean
   /** A stream so short that its duration is a latency. */

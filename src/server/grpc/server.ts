@@ -42,6 +42,7 @@ import {
 } from './internals.ts'
 import { NewMuxCalls } from './mux-calls.ts'
 import { GrpcMuxProtocol } from './mux-protocol.ts'
+import { grpcServerOf, isNiceServer, type NiceServer } from './nice-grpc.ts'
 import { type GrpcServerOptions, type GrpcServerSettings, resolveGrpcServer } from './options.ts'
 import { refuseCalls } from './refusal.ts'
 import { respond } from './response.ts'
@@ -63,12 +64,28 @@ const MAX_STREAMS = 1_000
  * ```
  */
 export async function serveGrpc(
-  server: grpc.Server,
+  server: grpc.Server | NiceServer,
   options: GrpcServerOptions,
   dependencies: ServerBaseDependencies,
 ): Promise<GrpcServer> {
   const settings = resolveGrpcServer(options)
   assertIdentity(settings.mode, dependencies)
+  if (!isNiceServer(server)) return listening(server, settings, dependencies)
+  const made = await grpcServerOf(server, requirePeer<typeof grpc>('@grpc/grpc-js', OLDEST_GRPC, 'serveGrpc'))
+  try {
+    return await listening(made, settings, dependencies)
+  } catch (error) {
+    // So that it may be served again.
+    server.forceShutdown()
+    throw error
+  }
+}
+
+async function listening(
+  server: grpc.Server,
+  settings: GrpcServerSettings,
+  dependencies: ServerBaseDependencies,
+): Promise<GrpcServer> {
   const served = new GrpcServer(server, settings, dependencies)
   await served.listen()
   return served

@@ -1,6 +1,14 @@
 import * as grpc from '@grpc/grpc-js'
+import type { ServiceType } from '@protobuf-ts/runtime-rpc'
 import { expectTypeOf, it } from 'vitest'
-import { InventoryClient, type Item, type Price, PricesClient, type Stock } from '../../../examples/grpc/shop.ts'
+import {
+  InventoryClient,
+  type Item,
+  type Price,
+  PricesClient,
+  PricesService,
+  type Stock,
+} from '../../../examples/grpc/shop.ts'
 import type { GrpcCallOptions, GrpcClient, Mesh } from '../../../src/index.ts'
 import type { GrpcServing } from '../../../src/mesh/mesh-server.ts'
 
@@ -75,6 +83,30 @@ interface LoaderClient extends grpc.Client {
   bargain(metadata: grpc.Metadata, options?: grpc.CallOptions): grpc.ClientDuplexStream<Price, Stock>
   bargain(options?: grpc.CallOptions): grpc.ClientDuplexStream<Price, Stock>
 }
+
+/** As grpc_tools_node_protoc_ts writes them. */
+interface ToolsService extends grpc.ServiceDefinition<grpc.UntypedServiceImplementation> {
+  quote: grpc.MethodDefinition<Item, Price>
+}
+
+it('a channel takes the definitions of all generators, alone and as a list', () => {
+  check((mesh) => {
+    const tools = undefined as unknown as ToolsService
+    const protobufTs = undefined as unknown as ServiceType
+    const generic = {
+      name: 'Prices',
+      fullName: 'shop.Prices',
+      methods: { quote: { name: 'Quote', requestStream: false, responseStream: false, options: {} } },
+    } as const
+    mesh.grpcChannel('prices', { definitions: PricesService })
+    mesh.grpcChannel('prices', { definitions: [PricesService, tools, protobufTs, generic] })
+    expectTypeOf(mesh.grpcChannel<grpc.Channel>('prices')).toEqualTypeOf<grpc.Channel>()
+    // @ts-expect-error: messages are no services
+    mesh.grpcChannel('prices', { definitions: { sku: 'a' } })
+    // @ts-expect-error: a class; its `service` is the definition
+    mesh.grpcChannel('prices', { definitions: PricesClient })
+  })
+})
 
 it('classes of grpc-tools and of proto-loader-gen-types are understood, whatever the order of their overloads', () => {
   check((mesh) => {
