@@ -330,7 +330,14 @@ export class HttpAttempt
   #answer(): void {
     const body = this.#body!
     body.stream(this)
-    this.resolve(this.call.answered(this.status, this.#statusText, this.#headers!, body, this.endpoint))
+    try {
+      this.resolve(this.call.answered(this.status, this.#statusText, this.#headers!, body, this.endpoint))
+    } catch (error) {
+      // Below us is a parser, which would end the connection and leave the caller waiting.
+      this.reject(this.call.failure(makeOutcome('failure', 'protocol-error', error)))
+      if (!body.complete) this.cancelBody(error)
+      return
+    }
     if (!body.complete) this.forgetCaller()
   }
 
