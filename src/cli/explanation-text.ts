@@ -149,7 +149,10 @@ function policyLines({ policies, route, service, action }: Explanation, all: boo
   return all ? lines : [...lines, `${rows.length === 0 ? 'all' : 'all others'} have their defaults (--all shows them)`]
 }
 
-function intentionLines({ targets, from }: Explanation): string[] {
+const ALLOWED = ', and the default intention is to allow'
+
+function intentionLines({ targets, from, protocol, method, path }: Explanation): string[] {
+  const request = protocol === 'http' ? `${method} ${path}` : protocol === 'grpc' ? method : 'a connection'
   const lines = targets.map(({ service, intention: { allowed, rule, from: origin } }) => {
     const document = origin === 'service' ? service : origin
     const why =
@@ -157,7 +160,7 @@ function intentionLines({ targets, from }: Explanation): string[] {
         ? `${rule} of ${document}`
         : origin === 'default'
           ? 'the default; no document says anything'
-          : `no rule of ${document} names ${from ?? 'an unknown caller'}`
+          : `no rule of ${document} is for ${request} from ${from ?? 'an unknown caller'}${allowed ? ALLOWED : ''}`
     return `${service} ${allowed ? 'allows' : 'denies'} it: ${why}`
   })
   return [...new Set(lines)]

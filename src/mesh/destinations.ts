@@ -119,8 +119,8 @@ export class Destinations {
     const endpoints = this.#membership.endpointsOf(name)
     if (endpoints !== undefined && made.known !== endpoints) made.apply(endpoints)
     if (made.known === undefined && this.#membership.registry?.connected !== true) {
-      // Calls that fail before the first view say so. The first view replaces it.
-      made.cluster.absence = `no registry has answered yet (${settings.registry.join(', ')})`
+      // Calls that fail before the first view say so. That view replaces it.
+      made.cluster.absence = `no registry answers (${settings.registry.join(', ')})`
     }
     return made
   }

@@ -110,6 +110,7 @@ export class Membership {
   async join(untilAt: number): Promise<void> {
     await this.#begin(await this.#obtain(untilAt))
     await this.#firstViewsUntil(untilAt)
+    if (this.stale) warnOfLateRegistry(this.#shared.settings.registry, 'with what is on disk')
   }
 
   /**
@@ -124,6 +125,7 @@ export class Membership {
     } catch (error) {
       if (!(error instanceof MeshError) || error.code !== 'registry-unavailable') throw error
       if (this.#registry !== undefined) return
+      warnOfLateRegistry(this.#shared.settings.registry, 'without an identity, and goes on trying')
       void this.#obtain(Number.POSITIVE_INFINITY)
         .then((rotation) => this.#begin(rotation))
         .catch((later: unknown) => {
@@ -292,7 +294,7 @@ export class Membership {
         () => {
           const known = settings.stateDir === 'memory' ? '' : ', and none is on disk'
           const why = `no registry of ${addresses.join(', ')} sent a snapshot${known}`
-          const error = notJoined(why, settings, { code: 'registry-unavailable', service })
+          const error = notJoined(why, settings, { code: 'registry-unavailable' })
           if (this.#rotation?.restored !== true) {
             finish(() => reject(error))
             return
@@ -325,4 +327,9 @@ export class Membership {
       this.#firstViews()
     })
   }
+}
+
+function warnOfLateRegistry(addresses: readonly string[], how: string): void {
+  const message = `no registry answers (${addresses.join(', ')}): this process starts ${how}`
+  process.emitWarning(message, { type: 'InmeshWarning', code: 'INMESH_NO_REGISTRY' })
 }

@@ -59,14 +59,14 @@ export async function obtainIdentity(
 }
 
 function inVain(error: MeshError, step: string, settings: MeshSettings): MeshError {
-  const { code, service, endpoint, cause } = error
-  return notJoined(`while ${step}: ${error.message}`, settings, { code, service, endpoint, cause })
+  const { code, endpoint, cause } = error
+  return notJoined(`while ${step}: ${error.message}`, settings, { code, endpoint, cause })
 }
 
 /** With the whole time: each step had only the rest of it. */
-export function notJoined(why: string, { joinTimeoutMs }: MeshSettings, details: MeshErrorDetails): MeshError {
+export function notJoined(why: string, { service, joinTimeoutMs }: MeshSettings, details: MeshErrorDetails): MeshError {
   const message = `not joined within joinTimeout (${formatDuration(joinTimeoutMs)}), ${why}`
-  return new MeshError(message, { ...details, elapsedMs: joinTimeoutMs })
+  return new MeshError(message, { ...details, service, elapsedMs: joinTimeoutMs })
 }
 
 /**

@@ -30,6 +30,8 @@ export function deniedMessage({ caller }: Connection): string {
   return `An operator denied ${caller?.spiffeId} all access.`
 }
 
+const ANONYMOUS = ' It came without a certificate of the mesh, so no rule can name its caller.'
+
 /** `now`: the instant of the decision. On success, the attempt has started. */
 export function admit(
   { service, clock, events }: AdmissionHost,
@@ -49,7 +51,8 @@ export function admit(
   }
   if (!decision.allowed) {
     tellDenied(events, call, head, decision)
-    return { code: 'permission-denied', message: `No intention allows this call to '${service}'.` }
+    const who = call.peer === undefined ? ANONYMOUS : ''
+    return { code: 'permission-denied', message: `No intention allows this call to '${service}'.${who}` }
   }
   const code = startAttempt(stack, attempt, now)
   if (code === undefined) return undefined

@@ -131,8 +131,13 @@ test('a process with a certificate on disk and no snapshot starts while the regi
   await registry.close()
   writeFileSync(rig.path('state/snapshot.json'), '{"format":2,"roots":["of another registry"],"views":[]}')
 
+  const warned = once(process, 'warning')
   const mesh = await rig.join({ ...inventoryOf(registry), joinTimeout: '500ms' })
   expect(mesh.stale).toBe(true)
+  expect((await warned)[0]).toMatchObject({
+    code: 'INMESH_NO_REGISTRY',
+    message: `no registry answers (${registry.url}): this process starts with what is on disk`,
+  })
   expect(mesh.events().find(({ name }) => name === 'snapshot:rejected')).toBeDefined()
   await mesh.serve((_req, res) => res.end('ok'), { host: '127.0.0.1', port })
   const denied = await client.http('inventory').get('/')

@@ -56,13 +56,13 @@ it('of a service that serves another protocol names it', async () => {
   )
 })
 
-it('says that no registry has answered, and which were asked', async () => {
+it('says that no registry answers, and which were asked', async () => {
   const mesh = await joinMesh({
     ...{ service: 'checkout', registry: 'https://127.0.0.1:1', startWithoutRegistry: true, handleSignals: false },
     stateDir: 'memory',
   })
   await expect(mesh.http('inventory').get('/', { timeout: '200ms' })).rejects.toThrow(
-    /before any instance of 'inventory' was known: no registry has answered yet \(https:\/\/127\.0\.0\.1:1\)$/,
+    /before any instance of 'inventory' was known: no registry answers \(https:\/\/127\.0\.0\.1:1\)$/,
   )
   await mesh.close()
 })

@@ -2,7 +2,7 @@
  * The answer to our caller when a call that we made has failed: a status and a problem document
  * (RFC 9457). The table in `docs/errors.md` shows this one.
  */
-import { type ErrorCode, fieldOf, type MeshError, meshErrorIn } from '../../core/errors.ts'
+import { type ErrorCode, fieldOf, MeshError, meshErrorIn } from '../../core/errors.ts'
 
 /** One type of problem. */
 export interface ProblemType {
@@ -113,10 +113,11 @@ export interface ProblemOptions {
  * The answer to our caller for an error of the mesh: a status, headers and a problem document (RFC
  * 9457) by one table (`docs/errors.md`). `undefined` for every other error. Never throws.
  *
- * It takes a `MeshError`, and the error of a client that wraps one (as `meshErrorOf` finds it),
- * unless that has an HTTP status itself. The answer says nothing of addresses, services and
- * identities without `expose`, and never claims that the request was not executed: what is safe to
- * repeat here is not safe above.
+ * It takes a `MeshError`, the error of a client that wraps one (as `meshErrorOf` finds it), unless
+ * that has an HTTP status itself, and the error that axios, got, ky and superagent make of an
+ * answer with a status from 400: 503 for 429 and 503, 504 for 504, 502 for others. The answer
+ * says nothing of addresses, services and identities without `expose`, and never claims that the
+ * request was not executed: what is safe to repeat here is not safe above.
  *
  * @example
  * ```ts
@@ -132,7 +133,7 @@ export interface ProblemOptions {
  * ```
  */
 export function problemOf(error: unknown, options: ProblemOptions = {}): Problem | undefined {
-  const found = meshErrorIn(error, hasStatus)
+  const found = failedAnswer(error) ?? meshErrorIn(error, hasStatus)
   if (found === undefined) return undefined
   const { name, status, title } = problemType(found)
   const type = name === undefined ? 'about:blank' : `${TYPE_PREFIX}${name}`
@@ -153,6 +154,20 @@ export function problemOf(error: unknown, options: ProblemOptions = {}): Problem
   if (status === 503 && retryAfterMs !== undefined) headers['retry-after'] = wholeSeconds(retryAfterMs)
   if (status === 401) headers['www-authenticate'] = 'Bearer error="invalid_token"'
   return { status, headers, document, body: JSON.stringify(document), error: found }
+}
+
+/**
+ * For what axios, got, ky and superagent throw when a service has answered with a failure. Some
+ * give their error its status, with which a framework would answer our caller.
+ */
+function failedAnswer(error: unknown): MeshError | undefined {
+  const response = fieldOf(error, 'response')
+  const status = fieldOf(response, 'status') ?? fieldOf(response, 'statusCode')
+  // An HttpException of Nest has a `response` as well, without headers.
+  const isAnswer = typeof status === 'number' && typeof fieldOf(response, 'headers') === 'object'
+  if (!isAnswer || status < 400 || status > 599) return undefined
+  const code = status === 429 || status === 503 ? 'overloaded' : status === 504 ? 'deadline-exceeded' : 'server-error'
+  return new MeshError(`a service that this one needs has answered with status ${status}`, { code, cause: error })
 }
 
 /** An application's error that has chosen its status keeps it. */

@@ -2,6 +2,11 @@ import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { ForbiddenException } from '@nestjs/common'
+import axios from 'axios'
+import got from 'got'
+import ky from 'ky'
+import superagent from 'superagent'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { type ErrorCode, MeshError } from '../../../src/core/errors.ts'
 import { guard } from '../../../src/resilience/guard/guard.ts'
@@ -154,4 +159,30 @@ it('an open circuit says when it admits a probe', async () => {
   const { headers } = problemOf(last)!
   expect(Number(headers['retry-after'])).toBeGreaterThan(25)
   expect(Number(headers['retry-after'])).toBeLessThanOrEqual(30)
+})
+
+describe("an answer that a client calls a failure is our dependency's", () => {
+  const CLIENTS: Record<string, (url: string) => Promise<unknown>> = {
+    axios: (url) => axios.get(url),
+    got: (url) => got(url, { retry: { limit: 0 } }),
+    ky: (url) => ky(url, { retry: 0 }),
+    superagent: (url) => superagent.get(url).then(),
+  }
+
+  it.each(Object.entries(CLIENTS))('thrown by %s', async (_, get) => {
+    const server = createServer((req, res) => res.writeHead(Number(req.url!.slice(1))).end()).listen(0, '127.0.0.1')
+    onTestFinished(() => void server.close())
+    await once(server, 'listening')
+    const { port } = server.address() as AddressInfo
+    const ours: number[] = []
+    for (const status of [403, 404, 429, 500, 503, 504]) {
+      const error = await get(`http://127.0.0.1:${port}/${status}`).catch((thrown: unknown) => thrown)
+      ours.push(problemOf(error)!.status)
+    }
+    expect(ours).toEqual([502, 502, 503, 502, 503, 504])
+  })
+
+  it('but not an exception of Nest, whose response is its own', () => {
+    expect(problemOf(new ForbiddenException({ statusCode: 403, message: 'no' }))).toBeUndefined()
+  })
 })

@@ -91,6 +91,13 @@ describe('who may connect', () => {
     expect(server.stats).toMatchObject({ accepted: 4, plaintext: 2, refused: 1 })
   })
 
+  it('says to a caller in plaintext why no intention can let it in', async () => {
+    const { server } = await serve(hello, { mode: 'permissive' }, { authorizer: compileIntentions([], 'deny') })
+    expect(await ask(server.port)).toMatchObject({ status: 403, body: expect.stringContaining('no rule can name') })
+    const named = (await ask(server.port, { as: clientOf('checkout') })).body
+    expect(named).toMatch(/No intention allows this call to 'inventory'\."/)
+  })
+
   it('drops a permissive connection that says nothing', async () => {
     const { server } = await serve(hello, { mode: 'permissive', headersTimeout: 100 })
     expect(await sendRaw(server.port, '')).toBe('')
