@@ -1,4 +1,4 @@
-/** Each compiler with each way to resolve modules, with `skipLibCheck: false`, no DOM and no optional peers. */
+/** Each compiler with each way to resolve modules, with `skipLibCheck: false` and no optional peers; one with the DOM. */
 import { copyFileSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Cell, Part, Project } from '../rig.ts'
@@ -26,6 +26,16 @@ const WAYS: readonly Way[] = [
     name: 'bundler, experimentalDecorators',
     type: 'module',
     options: { module: 'esnext', moduleResolution: 'bundler', ...EXPERIMENTAL },
+  },
+  {
+    name: 'bundler, lib DOM, strictest',
+    type: 'module',
+    options: {
+      module: 'preserve',
+      moduleResolution: 'bundler',
+      lib: ['es2023', 'esnext.disposable', 'dom', 'dom.iterable'],
+      ...STRICTEST,
+    },
   },
   { name: 'node16, CommonJS file', type: 'commonjs', options: { module: 'node16', ...EXPERIMENTAL } },
   {
