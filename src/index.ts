@@ -47,6 +47,7 @@ export type {
   ExplainedMirror,
   ExplainedOverride,
   ExplainedRewrite,
+  ExplainedRule,
   ExplainedSticky,
   ExplainedTarget,
   ExplainedWarning,

@@ -25,7 +25,7 @@ export function install(env: NodeJS.ProcessEnv): void {
   const mesh = new ProcessMesh(settings, report)
   const services = new ServiceHosts(settings.services, async (service) => {
     try {
-      return await (await mesh.join()).knows(service, KNOWN_WITHIN_MS)
+      return (await (await mesh.join()).instancesOf(service, KNOWN_WITHIN_MS)).length > 0
     } catch {
       // Reported by the mesh; the host is taken for another one.
       return false

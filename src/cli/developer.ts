@@ -6,13 +6,13 @@
 import { performance } from 'node:perf_hooks'
 import type { Command } from 'commander'
 import type { Mesh } from '../mesh/mesh.ts'
-import { resolveMeshOptions } from '../mesh/resolve-options.ts'
 import { serviceName } from '../options/names.ts'
 import { didYouMean } from '../options/nearest.ts'
 import { listOf, shape, text } from './answer-shape.ts'
 import { type ConnectionFlags, connect, findUrls, withConnection } from './connection.ts'
 import { EXIT, Failure } from './failure.ts'
 import { parsed } from './flag-values.ts'
+import { meshSettings } from './mesh-settings.ts'
 import { REQUEST_TIMEOUT_MS, type RegistryApi, RegistryRefusal } from './registry-api.ts'
 import { type CliContext, Terminal } from './terminal.ts'
 
@@ -73,16 +73,16 @@ export async function joinAsDeveloper(surroundings: CliContext, flags: Developer
   }
   const kept = Object.fromEntries(VARIABLES.map((name) => [name, env[name]]))
   // Before anything is sent.
-  resolveMeshOptions(options, kept)
+  meshSettings(options, kept)
   const { startMesh } = await import('../mesh/mesh.ts')
   if (hasJoinToken) {
-    const mesh = await startMesh(resolveMeshOptions(options, kept))
+    const mesh = await startMesh(meshSettings(options, kept))
     const terminal = new Terminal(surroundings, flags.json === true)
     return { mesh, terminal, service, api: undefined, joinMs: performance.now() - startedAt }
   }
   const { api, terminal } = await connectAsOperator(surroundings, flags, service)
   const { token } = await makeToken(api, service)
-  const mesh = await startMesh(resolveMeshOptions({ ...options, joinToken: token }, kept))
+  const mesh = await startMesh(meshSettings({ ...options, joinToken: token }, kept))
   return { mesh, terminal, service, api, joinMs: performance.now() - startedAt }
 }
 

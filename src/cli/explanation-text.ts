@@ -1,7 +1,14 @@
 /** An explanation as people read it: one section for each question, empty ones left out. */
-import type { ExplainedHeaders, ExplainedLevel, ExplainedTarget, Explanation } from '../discovery/explanation.ts'
+import type {
+  ExplainedHeaders,
+  ExplainedLevel,
+  ExplainedRule,
+  ExplainedTarget,
+  Explanation,
+} from '../discovery/explanation.ts'
 import { formatPath } from '../options/fields.ts'
 import type { FailedCondition, TriedRoute } from '../routing/explain-route.ts'
+import { allowedBy } from './intention-text.ts'
 import { printable, table } from './terminal.ts'
 
 /** `all`: policies that have their defaults, too. */
@@ -151,16 +158,20 @@ function policyLines({ policies, route, service, action }: Explanation, all: boo
 
 const ALLOWED = ', and the default intention is to allow'
 
+const rest = (others: readonly ExplainedRule[]): string =>
+  others.length === 0 ? '' : `; the caller may send ${allowedBy(others)}`
+
 function intentionLines({ targets, from, protocol, method, path }: Explanation): string[] {
   const request = protocol === 'http' ? `${method} ${path}` : protocol === 'grpc' ? method : 'a connection'
-  const lines = targets.map(({ service, intention: { allowed, rule, from: origin } }) => {
+  const lines = targets.map(({ service, intention: { allowed, rule, from: origin, others = [] } }) => {
     const document = origin === 'service' ? service : origin
+    const caller = from ?? 'an unknown caller'
     const why =
       rule !== 'default'
         ? `${rule} of ${document}`
         : origin === 'default'
           ? 'the default; no document says anything'
-          : `no rule of ${document} is for ${request} from ${from ?? 'an unknown caller'}${allowed ? ALLOWED : ''}`
+          : `no rule of ${document} is for ${request} from ${caller}${allowed ? ALLOWED : ''}${rest(others)}`
     return `${service} ${allowed ? 'allows' : 'denies'} it: ${why}`
   })
   return [...new Set(lines)]

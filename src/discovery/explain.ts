@@ -31,10 +31,12 @@ import type {
   ExplainedHeaders,
   ExplainedIntention,
   ExplainedLevel,
+  ExplainedRule,
   ExplainedSticky,
   ExplainedTarget,
   Explanation,
 } from './explanation.ts'
+import type { Intention } from './intention.ts'
 import { IntentionRules } from './intention-rules.ts'
 import { MESH_DOCUMENT, type PolicyDocument, resolvePolicy, type ServicePolicy } from './policy-document.ts'
 
@@ -258,7 +260,18 @@ function intentionOf(
   const method = protocol === 'grpc' ? 'POST' : head.method
   const { allowed, rule } = new IntentionRules(allow, defaultIntention).decide(protocol, from, method, normal)
   const listed = own?.allow !== undefined ? 'service' : mesh?.allow !== undefined ? 'mesh' : undefined
-  return { allowed, rule, from: listed ?? (mesh?.defaultIntention === undefined ? 'default' : 'mesh') }
+  return {
+    allowed,
+    rule,
+    from: listed ?? (mesh?.defaultIntention === undefined ? 'default' : 'mesh'),
+    others: allowed || from === undefined ? [] : rulesNaming(from, allow),
+  }
+}
+
+function rulesNaming(caller: string, allow: readonly Intention[]): ExplainedRule[] {
+  return allow.flatMap(({ from, methods = null, paths = null, grpc = null, tcp = false }, i) =>
+    from === caller || from === '*' ? [{ rule: `allow[${i}]`, methods, paths, grpc, tcp }] : [],
+  )
 }
 
 /** What the caller's process answers; `null`: the request is sent. */

@@ -97,6 +97,22 @@ export interface ExplainedIntention {
   readonly rule: string
   /** The document that has the rule: of the service, of the mesh, or none. */
   readonly from: 'service' | 'mesh' | 'default'
+  /** If the request is denied: rules that name the caller for others. */
+  readonly others: readonly ExplainedRule[]
+}
+
+/** A rule that names a caller, and what it allows. */
+export interface ExplainedRule {
+  /** `allow[2]`. */
+  readonly rule: string
+  /** Of HTTP; `null`: any. */
+  readonly methods: readonly string[] | null
+  /** Of HTTP; `null`: any. */
+  readonly paths: readonly string[] | null
+  /** Methods of gRPC; `null`: none. */
+  readonly grpc: readonly string[] | null
+  /** TCP connections. */
+  readonly tcp: boolean
 }
 
 /** The part of the request that decides between the targets of a split. */

@@ -29,6 +29,7 @@ import { MeshError } from '../core/errors.ts'
 import type { MeshState } from '../core/mesh-state.ts'
 import type { ExplainOptions } from '../discovery/explain-request.ts'
 import type { Explanation } from '../discovery/explanation.ts'
+import type { Instance } from '../discovery/instance.ts'
 import { OptionsError, show } from '../options/fields.ts'
 import type { OpossumCircuit } from '../resilience/opossum-circuit.ts'
 import type { Application, HttpHandler } from '../server/http/application.ts'
@@ -48,6 +49,7 @@ import type { ListenArguments } from './listen-arguments.ts'
 import { Membership } from './membership.ts'
 import type { GrpcServing, MeshServer, NiceGrpcServing } from './mesh-server.ts'
 import type { MeshSettings } from './options.ts'
+import { reach } from './reach.ts'
 import type { ListenOptions, ServeGrpcOptions, ServeOptions } from './serve-options.ts'
 import { Servers } from './servers.ts'
 import { closeOnSignal } from './signals.ts'
@@ -518,17 +520,22 @@ export class Mesh {
     await this.close()
   }
 
-  /** @internal Whether the registry knows instances of `service`; asks it for `boundMs` at most. */
-  async knows(service: string, boundMs: number): Promise<boolean> {
+  /** @internal Of any protocol, as the registry knows them; asks it for `boundMs` at most. */
+  async instancesOf(service: string, boundMs: number): Promise<readonly Instance[]> {
     const { clock } = this.#shared.settings
     const untilAt = clock.now() + boundMs
-    if (this.#destinations.http(service) === undefined) return false
+    if (this.#destinations.http(service) === undefined) return []
     for (;;) {
       const known = this.#membership.endpointsOf(service)
-      if (known !== undefined && (known.instances.length > 0 || !known.stale)) return known.instances.length > 0
-      if (clock.now() >= untilAt) return false
+      if (known !== undefined && (known.instances.length > 0 || !known.stale)) return known.instances
+      if (clock.now() >= untilAt) return []
       await sleep(clock, LOOK_MS)
     }
+  }
+
+  /** @internal Connects with our identity. `undefined`: it answers; otherwise why not. */
+  reach(instance: Instance, boundMs: number): Promise<string | undefined> {
+    return reach(instance, this.#shared.tcp, boundMs)
   }
 
   /** @internal A failed start closes what it has opened. */

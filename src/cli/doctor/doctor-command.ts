@@ -4,12 +4,12 @@ import { reasonOf } from '../../core/errors.ts'
 import { VERSION } from '../../core/version.ts'
 import type { Mesh } from '../../mesh/mesh.ts'
 import type { MeshSettings } from '../../mesh/options.ts'
-import { resolveMeshOptions } from '../../mesh/resolve-options.ts'
 import { serviceName } from '../../options/names.ts'
 import { type ConnectionFlags, connect, findUrls, withConnection } from '../connection.ts'
 import { withExample } from '../examples.ts'
-import { EXIT, Failure } from '../failure.ts'
+import { EXIT, Failure, invalidUsage } from '../failure.ts'
 import { collected, parsed } from '../flag-values.ts'
+import { meshSettings } from '../mesh-settings.ts'
 import { REQUEST_TIMEOUT_MS, type RegistryApi } from '../registry-api.ts'
 import { type CliContext, Terminal } from '../terminal.ts'
 import { dependenciesOf, readDependency } from './dependencies.ts'
@@ -36,7 +36,7 @@ export function addDoctorCommand(program: Command, surroundings: CliContext): vo
     .option('--service <name>', 'who the workload is (INMESH_SERVICE)', parsed(serviceName()))
     .option(
       '--to <service>',
-      "a service that it calls, or 'http://inventory/items/42', 'grpc://…', 'tcp://redis'; may be repeated (default: those that the registry knows of)",
+      "a service that it calls, or 'http://inventory/items/42', 'POST http://…', 'grpc://…', 'tcp://redis'; may be repeated (default: those that the registry knows of)",
       addDependency,
     )
     .option('--join', 'join with the join token, although that takes one of its uses')
@@ -49,7 +49,10 @@ async function runDoctor(flags: DoctorFlags, surroundings: CliContext): Promise<
   const terminal = new Terminal(surroundings, flags.json === true)
   const registry = findUrls(surroundings.env, flags).map(({ origin }) => origin)
   const given = { registry, ...(flags.service !== undefined && { service: flags.service }) }
-  const settings = resolveMeshOptions(given, surroundings.env as NodeJS.ProcessEnv)
+  if (flags.service === undefined && !surroundings.env.INMESH_SERVICE) {
+    throw invalidUsage('whose workload is it? Give --service checkout, or set INMESH_SERVICE')
+  }
+  const settings = meshSettings(given, surroundings.env)
   const identity = await findIdentity(settings)
   const findings: Finding[] = [...identity.findings]
   const registries = await Promise.all(registry.map((url) => checkRegistry(url, identity.pin)))

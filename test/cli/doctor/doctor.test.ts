@@ -1,8 +1,9 @@
 /** `inmesh doctor` beside a workload, and where something is wrong. */
 import { mkdtempSync, rmSync } from 'node:fs'
-import { type AddressInfo, createServer, type Server } from 'node:net'
+import { type AddressInfo, createServer, type Server as TcpServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { Server } from '@grpc/grpc-js'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { clockFinding } from '../../../src/cli/doctor/registry-checks.ts'
 import { joinMesh } from '../../../src/mesh/join-mesh.ts'
@@ -29,10 +30,14 @@ beforeAll(async () => {
   await (await member('checkout', stateDir)).serve((_request, response) => response.end())
   await (await member('inventory')).serve((_request, response) => response.end())
   await (await member('prices')).serve((_request, response) => response.end())
+  await (await member('scores')).serve((_request, response) => response.end())
+  await (await member('quotes')).serveGrpc(new Server())
   await (await member('redis')).listen('redis', (socket) => socket.end())
   await registry.applyPolicies([
     { service: 'inventory', allow: [{ from: 'checkout' }] },
     { service: 'redis', allow: [{ from: 'checkout', tcp: true }] },
+    { service: 'scores', allow: [{ from: 'checkout', methods: ['POST'], paths: ['/scores/*'] }] },
+    { service: 'quotes', allow: [{ from: 'checkout', grpc: ['shop.Quotes/*'] }] },
   ])
 })
 afterAll(async () => {
@@ -72,11 +77,11 @@ describe('beside a workload that is well', () => {
     expect(of('clock')?.message).toMatch(/^agrees within \d+ ms$/)
     expect(of('certificate')?.message).toContain('spiffe://inmesh.local/service/checkout, until 20')
     expect(of('membership')).toMatchObject({ state: 'ok' })
-    expect(of('registration')?.message).toMatch(/:\d+ healthy$/)
+    expect(of('registration')?.message).toMatch(/:\d+ http ready$/)
     expect(of('intention', 'inventory')?.message).toBe(
       "'checkout' may call it (allow[0] of the document of 'inventory')",
     )
-    expect(of('dependency', 'inventory')?.message).toBe('1 of 1 instances take connections')
+    expect(of('dependency', 'inventory')?.message).toBe('1 of 1 instances answer')
     expect(findings.at(-2)).toMatchObject({ subject: 'tcp://redis', message: 'a connection was admitted' })
     expect(of('versions')?.message).toContain(`Node ${process.versions.node}`)
   })
@@ -91,7 +96,73 @@ describe('beside a workload that is well', () => {
   })
 })
 
+describe('where a rule allows some requests', () => {
+  it('names them, and how to test one', async () => {
+    const { code, of } = await doctor(['--to', 'scores'])
+    expect(of('intention')).toMatchObject({
+      state: 'ok',
+      message: "the document of 'scores' allows 'checkout' POST /scores/* (allow[0]), and not GET /",
+      todo: "to test a request, --to 'POST http://scores/scores/1'",
+    })
+    expect(code).toBe(0)
+    expect((await doctor(['--to', 'POST http://scores/scores/1'])).of('intention')?.message).toBe(
+      "'checkout' may call it (allow[0] of the document of 'scores')",
+    )
+  })
+
+  it('are what explain names as well', async () => {
+    const env = { INMESH_REGISTRY: registry.url, INMESH_ADMIN_TOKEN: registry.adminToken }
+    const { stdout } = await run(['explain', 'GET', 'http://scores/', '--from', 'checkout'], { env })
+    expect(stdout).toContain('from checkout; the caller may send POST /scores/* (allow[0])\n')
+  })
+
+  it('fails for a request that none allows', async () => {
+    expect((await doctor(['--to', 'http://scores/scores/1'])).of('intention')).toMatchObject({
+      state: 'failed',
+      message: "the document of 'scores' allows 'checkout' POST /scores/* (allow[0]), and not GET /scores/1",
+    })
+  })
+})
+
+describe('a service that speaks gRPC only', () => {
+  it('is registered and a dependency by its name', async () => {
+    const { code, of } = await doctor(['--to', 'quotes'])
+    expect(of('intention')).toMatchObject({
+      state: 'ok',
+      message: expect.stringContaining("allows 'checkout' gRPC shop.Quotes/* (allow[0])"),
+    })
+    expect(of('dependency')?.message).toBe('1 of 1 instances answer')
+    expect(code).toBe(0)
+    const env = { INMESH_SERVICE: 'quotes', INMESH_STATE_DIR: 'memory', INMESH_ADMIN_TOKEN: registry.adminToken! }
+    expect((await doctor([], env)).of('registration')?.message).toMatch(/:\d+ grpc ready$/)
+    expect((await doctor(['--to', 'http://quotes/'])).of('dependency')?.message).toBe(
+      "no instance of 'quotes' serves http, only grpc",
+    )
+  })
+})
+
 describe('where something is wrong', () => {
+  it('asks for the service', async () => {
+    const { code, stderr } = await run(['doctor'], { env: { HOME: '/nonexistent' } })
+    expect({ code, stderr }).toEqual({
+      code: 2,
+      stderr: 'error: whose workload is it? Give --service checkout, or set INMESH_SERVICE\n',
+    })
+  })
+
+  it('says that another program listens at the address of an instance', async () => {
+    const parrot = createServer((socket) => socket.on('error', () => {}).end('hello\n')).listen(0, '127.0.0.2')
+    await new Promise((resolve) => parrot.once('listening', resolve))
+    const { port } = parrot.address() as AddressInfo
+    await (await member('strange')).serve(() => {}, { host: '127.0.0.1', port, advertise: '127.0.0.2' })
+    const found = (await doctor(['--to', 'strange'])).of('dependency')
+    parrot.close()
+    expect(found).toMatchObject({
+      state: 'failed',
+      message: expect.stringMatching(/^0 of 1 instances answer; 127\.0\.0\.2:\d+: another program listens there/),
+    })
+  })
+
   it('says that nothing listens, and that a name is unknown', async () => {
     const env = { INMESH_REGISTRY: 'https://127.0.0.1:1,https://registry.invalid:7400' }
     const { code, findings } = await doctor([], env)
@@ -103,8 +174,11 @@ describe('where something is wrong', () => {
   })
 
   it('gives up one that is silent, and names a program that is no registry', async () => {
-    const silent: Server = createServer(() => {}).listen(0, '127.0.0.1')
-    const other: Server = createServer((socket) => socket.on('error', () => {}).end('hello\n')).listen(0, '127.0.0.1')
+    const silent: TcpServer = createServer(() => {}).listen(0, '127.0.0.1')
+    const other: TcpServer = createServer((socket) => socket.on('error', () => {}).end('hello\n')).listen(
+      0,
+      '127.0.0.1',
+    )
     await Promise.all([silent, other].map((server) => new Promise((resolve) => server.once('listening', resolve))))
     const urls = [silent, other].map((server) => `https://127.0.0.1:${(server.address() as AddressInfo).port}`)
     const { code, findings } = await doctor([], { INMESH_REGISTRY: urls.join(',') })
