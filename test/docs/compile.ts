@@ -66,6 +66,17 @@ export const PricesDefinition = {
   },
 } as const
 `,
+  'generated/connect/prices_pb.ts': `
+import type { Message } from '@bufbuild/protobuf'
+import type { GenMessage, GenService } from '@bufbuild/protobuf/codegenv2'
+export type Item = Message<'shop.Item'> & { sku: string }
+export declare const ItemSchema: GenMessage<Item>
+export type Price = Message<'shop.Price'> & { sku: string; cents: number }
+export declare const PriceSchema: GenMessage<Price>
+export declare const Prices: GenService<{
+  quote: { methodKind: 'unary'; input: typeof ItemSchema; output: typeof PriceSchema }
+}>
+`,
   'generated/protobuf-ts/prices.ts': `
 import { ServiceType } from '@protobuf-ts/runtime-rpc'
 export interface Item { sku: string }

@@ -199,6 +199,16 @@ export class WireSocket extends Duplex implements WireOwner, RequestSink {
     return this
   }
 
+  /** Some libraries wait for `connect` unless it is `open`. */
+  get readyState(): 'open' | 'readOnly' | 'writeOnly' | 'closed' {
+    if (this.readable && this.writable) return 'open'
+    return this.readable ? 'readOnly' : this.writable ? 'writeOnly' : 'closed'
+  }
+
+  resetAndDestroy(): this {
+    return this.destroy()
+  }
+
   destroySoon(): void {
     if (this.writable) this.end()
     if (this.writableFinished) this.destroy()

@@ -45,6 +45,17 @@ describe('a request of node:http by mesh.agent()', () => {
     expect(rig.calls.outcomes.map(({ verdict }) => verdict)).toEqual(['success'])
   })
 
+  it('has a socket that says whether it is open, as libraries ask before they write', async () => {
+    const { agent } = await agentTo((_request, response) => response.end('a'))
+    const request = http.get('http://inventory.mesh/', { agent })
+    const answer = answerTo(request)
+    const [socket] = await once(request, 'socket')
+    expect(socket).toMatchObject({ connecting: false, readyState: 'open' })
+    await answer
+    socket.resetAndDestroy()
+    expect(socket.readyState).toBe('closed')
+  })
+
   it('reuses its stand-in for the connection, and answers one after another', async () => {
     const { agent, server } = await agentTo((request, response) => response.end(request.url))
     for (let i = 0; i < 20; i++) expect((await ask(agent, { path: `/${i}` })).body).toBe(`/${i}`)
