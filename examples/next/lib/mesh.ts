@@ -5,6 +5,11 @@ import { joinOnce, type Mesh } from 'inmesh'
  * same mesh.
  */
 export function mesh(): Promise<Mesh> {
-  // SIGTERM is Next's: it finishes its requests, which may still call into the mesh.
-  return joinOnce({ service: 'web', handleSignals: false })
+  return joinOnce({
+    service: 'web',
+    // SIGTERM is Next's: it finishes its requests, which may still call into the mesh.
+    handleSignals: false,
+    // `next start` goes on after a join that failed, and would answer 500 from then on.
+    startWithoutRegistry: true,
+  })
 }
