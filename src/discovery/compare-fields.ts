@@ -12,6 +12,7 @@ import { MESH_DOCUMENT, OF_SERVICES, type PolicyDocument } from './policy-docume
 export function compareFields(document: PolicyDocument, issues: Issue[]): void {
   comparePolicies(document, [], issues)
   for (const [i, route] of (document.routes ?? []).entries()) comparePolicies(route, ['routes', i], issues)
+  compareIntentions(document, issues)
   compareKind(document, issues)
 }
 
@@ -41,6 +42,15 @@ function comparePolicies(options: ServiceOptions, at: readonly (string | number)
       path: [...at, 'balancer', 'weights'],
       message: `is not used by '${balancer.name}', only by '${WEIGHTED_BALANCER}'`,
     })
+  }
+}
+
+/** A caller that shows no identity cannot be one certain service. */
+function compareIntentions({ allow = [] }: PolicyDocument, issues: Issue[]): void {
+  for (const [i, { from, unauthenticated }] of allow.entries()) {
+    if (unauthenticated === undefined || from === '*') continue
+    const message = `is valid with \`from: '*'\` only: a caller without identity does not prove that it is '${from}'`
+    issues.push({ path: ['allow', i, 'unauthenticated'], message })
   }
 }
 

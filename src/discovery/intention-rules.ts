@@ -24,8 +24,13 @@ interface Rule {
 }
 
 const NONE: readonly Rule[] = []
+/** The key of rules for callers without identity. No service has this name. */
+const UNAUTHENTICATED = ''
 
-/** `from: '*'` matches every service of the mesh. A caller without identity gets the default. */
+/**
+ * `from: '*'` matches every service of the mesh, and with `unauthenticated` every caller. Without
+ * such a rule, a caller without identity gets the default.
+ */
 export class IntentionRules {
   readonly #http = new Map<string, Rule[]>()
   readonly #grpc = new Map<string, Rule[]>()
@@ -39,16 +44,17 @@ export class IntentionRules {
     this.#unnamed = Object.freeze({ allowed: unnamed === 'allow', rule: 'default' })
     allow.forEach((intention, i) => {
       const decision = Object.freeze({ allowed: true, rule: `allow[${i}]` })
-      const { from, methods, paths, grpc, tcp } = intention
+      const { from, unauthenticated, methods, paths, grpc, tcp } = intention
+      const named = unauthenticated === true ? [from, UNAUTHENTICATED] : [from]
       const http = methods !== undefined || paths !== undefined
       const everything = !http && grpc === undefined && tcp === undefined
-      if (http || everything) add(this.#http, from, compileRule(decision, methods, paths))
+      if (http || everything) add(this.#http, named, compileRule(decision, methods, paths))
       if (grpc !== undefined) {
         const methodPaths = grpc.map((method) => `/${method}`)
-        add(this.#grpc, from, compileRule(decision, undefined, methodPaths))
-      } else if (everything) add(this.#grpc, from, compileRule(decision, undefined, undefined))
+        add(this.#grpc, named, compileRule(decision, undefined, methodPaths))
+      } else if (everything) add(this.#grpc, named, compileRule(decision, undefined, undefined))
       // Only by name: a connection carries what nothing here can look into.
-      if (tcp === true) add(this.#tcp, from, compileRule(decision, undefined, undefined))
+      if (tcp === true) add(this.#tcp, named, compileRule(decision, undefined, undefined))
     })
     this.#httpForAll = this.#http.get('*') ?? NONE
     this.#grpcForAll = this.#grpc.get('*') ?? NONE
@@ -73,8 +79,8 @@ export class IntentionRules {
     method: string,
     path: string,
   ): IntentionDecision {
-    if (service === undefined) return this.#unnamed
-    const named = service === '*' ? undefined : rules.get(service)
+    if (service === undefined) return firstMatch(rules.get(UNAUTHENTICATED) ?? NONE, method, path) ?? this.#unnamed
+    const named = service === '*' || service === UNAUTHENTICATED ? undefined : rules.get(service)
     return (
       (named === undefined ? undefined : firstMatch(named, method, path)) ??
       firstMatch(forAll, method, path) ??
@@ -83,10 +89,12 @@ export class IntentionRules {
   }
 }
 
-function add(rules: Map<string, Rule[]>, from: string, rule: Rule): void {
-  const list = rules.get(from)
-  if (list === undefined) rules.set(from, [rule])
-  else list.push(rule)
+function add(rules: Map<string, Rule[]>, callers: readonly string[], rule: Rule): void {
+  for (const caller of callers) {
+    const list = rules.get(caller)
+    if (list === undefined) rules.set(caller, [rule])
+    else list.push(rule)
+  }
 }
 
 function compileRule(

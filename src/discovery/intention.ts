@@ -13,6 +13,11 @@ import { grpcMethod } from '../options/names.ts'
 export interface Intention {
   /** The calling service's exact name, or `*` for any service of the mesh. */
   readonly from: string
+  /**
+   * With `from: '*'`: also callers without an identity, which only a `permissive` or `plaintext`
+   * port takes.
+   */
+  readonly unauthenticated?: true
   readonly methods?: readonly HttpMethod[]
   /**
    * `/exact`; a final `*` stands for any rest, at least one character; a `*` elsewhere for exactly
@@ -30,6 +35,7 @@ const PATH = /^(?=\/)(?:\/(?!\.{1,2}(?:\/|$))(?:\*|(?:[A-Za-z0-9._~!$&'()+,;=:@-
 
 const INTENTION = fields({
   from: text("the name of a calling service, or '*' for any", FROM, 63),
+  unauthenticated: optional(exactly(true)),
   methods: optional(list(oneOf(HTTP_METHODS), { min: 1, max: HTTP_METHODS.length })),
   paths: optional(
     list(
@@ -48,9 +54,10 @@ const INTENTION = fields({
 export const INTENTIONS = list(INTENTION, { max: 1_000 })
 
 export function withoutGaps(given: Parsed<typeof INTENTION>): Intention {
-  const { from, methods, paths, grpc, tcp } = given
+  const { from, unauthenticated, methods, paths, grpc, tcp } = given
   return Object.freeze({
     from,
+    ...(unauthenticated !== undefined && { unauthenticated }),
     ...(methods !== undefined && { methods }),
     ...(paths !== undefined && { paths }),
     ...(grpc !== undefined && { grpc }),

@@ -288,12 +288,14 @@ export class Servers {
   async #drain({ instance: { id }, server }: Served): Promise<void> {
     const { clock, drainNoticeMs, drainTimeoutMs } = this.#shared.settings
     const registry = this.#membership.registry
+    // Load balancers watch no registry: they go by a probe that fails.
+    const outsiders = server.taken === undefined && server.stats.plaintext > 0 && !this.#membership.dev
     // Unless all watchers have seen it, the whole notice passes; without a registry no one was ever
     // told of us.
     const seen = registry
       ?.drain(id, drainNoticeMs)
-      .then((how) => (how === 'seen' ? sleep(clock, ON_THE_WIRE_MS) : new Promise<never>(() => {})))
-    const lameDuckMs = registry === undefined ? 0 : drainNoticeMs
+      .then((how) => (how === 'seen' && !outsiders ? sleep(clock, ON_THE_WIRE_MS) : new Promise<never>(() => {})))
+    const lameDuckMs = registry === undefined && !outsiders ? 0 : drainNoticeMs
     await server.drain({ lameDuckMs, ...(seen !== undefined && { seen }), graceMs: drainTimeoutMs })
     await registry?.deregister(id)
   }

@@ -30,7 +30,7 @@ export function deniedMessage({ caller }: Connection): string {
   return `An operator denied ${caller?.spiffeId} all access.`
 }
 
-const ANONYMOUS = ' It came without a certificate of the mesh, so no rule can name its caller.'
+const ANONYMOUS = ' It came without a certificate of the mesh, which only a rule with `unauthenticated: true` admits.'
 
 /** `now`: the instant of the decision. On success, the attempt has started. */
 export function admit(

@@ -145,6 +145,14 @@ describe('checkPolicyDocument', () => {
     expect(mistakes({ service: 'mesh', defaultIntention: 'deny', allow: [{ from: 'a' }] })).toEqual([])
   })
 
+  it('lets callers without identity be every caller only, because they do not prove which service they are', () => {
+    expect(mistakes({ allow: [{ from: '*', unauthenticated: true }] })).toEqual([])
+    expect(mistakes({ allow: [{ from: '*' }, { from: 'checkout', unauthenticated: true }] })).toEqual([
+      "allow[1].unauthenticated: is valid with `from: '*'` only: a caller without identity does not prove that it is 'checkout'",
+    ])
+    expect(mistakes({ allow: [{ from: '*', unauthenticated: false }] })).toHaveLength(1)
+  })
+
   it('names every mistake, not only the first', () => {
     expect(mistakes({ timeout: 'x', retry: { attempts: 0 }, balancer: 'none' })).toHaveLength(3)
   })

@@ -13,7 +13,8 @@ export interface IntentionAuthorizer extends Authorizer {
 }
 
 /**
- * `from: '*'` matches every service of the mesh. A caller without identity gets the default.
+ * `from: '*'` matches every service of the mesh, and with `unauthenticated` every caller. Without
+ * such a rule, a caller without identity gets the default.
  *
  * @example
  * ```ts

@@ -61,13 +61,13 @@ export function Access({ service, policies, session, place, decided }: AccessPro
 }
 
 function Rule({ rule, name, isDecisive }: { rule: Intention; name: string; isDecisive: boolean }) {
-  const { from, methods, paths, grpc, tcp } = rule
+  const { from, unauthenticated, methods, paths, grpc, tcp } = rule
   const isOpen = methods === undefined && paths === undefined && grpc === undefined && tcp === undefined
   const isHttp = isOpen || methods !== undefined || paths !== undefined
   return (
     <tr data-rule={name} class={isDecisive ? 'decisive' : ''}>
       <th scope="row">{name}</th>
-      <td>{from === '*' ? 'every service' : from}</td>
+      <td>{unauthenticated ? 'every caller, also without identity' : from === '*' ? 'every service' : from}</td>
       <td>{isHttp ? (methods?.join(' ') ?? 'all') : 'none'}</td>
       <td>{isHttp ? (paths?.join('  ') ?? 'all') : 'none'}</td>
       <td>{isOpen ? 'all' : (grpc?.join('  ') ?? 'none')}</td>

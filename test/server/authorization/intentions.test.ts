@@ -70,6 +70,30 @@ describe('intentions over HTTP', () => {
     expect(ask(rules, 'http', 'audit', 'GET', '/')).toEqual({ allowed: false, rule: 'default' })
   })
 
+  it('lets in callers without identity where a rule for all says so, and members with them', () => {
+    const edge = compileIntentions(
+      [
+        { from: '*', unauthenticated: true, methods: ['GET'], paths: ['/shop/*'] },
+        { from: '*', paths: ['/inside'] },
+      ],
+      'deny',
+    )
+    expect(ask(edge, 'http', undefined, 'GET', '/shop/42')).toEqual({ allowed: true, rule: 'allow[0]' })
+    expect(ask(edge, 'http', 'checkout', 'GET', '/shop/42')).toEqual({ allowed: true, rule: 'allow[0]' })
+    const refused = [
+      ['POST', '/shop/42'],
+      ['GET', '/inside'],
+      ['GET', AMBIGUOUS],
+    ] as const
+    for (const [method, path] of refused) expect(ask(edge, 'http', undefined, method, path).allowed).toBe(false)
+    expect(ask(edge, 'http', '', 'GET', '/inside').allowed).toBe(true)
+    expect(ask(edge, 'grpc', undefined, 'POST', '/shop.Inventory/Get').allowed).toBe(false)
+    expect(ask(edge, 'tcp', undefined, 'connect', '').allowed).toBe(false)
+    const open = compileIntentions([{ from: '*', unauthenticated: true }], 'deny')
+    expect(ask(open, 'http', undefined, 'GET', AMBIGUOUS).allowed).toBe(true)
+    expect(ask(open, 'grpc', undefined, 'POST', '/shop.Inventory/Get').allowed).toBe(true)
+  })
+
   it('falls back to the default, which may be allow', () => {
     expect(ask(compileIntentions([], 'allow'), 'http', undefined, 'GET', AMBIGUOUS).allowed).toBe(true)
     expect(ask(compileIntentions([], 'deny'), 'http', 'checkout', 'GET', '/').allowed).toBe(false)

@@ -93,7 +93,10 @@ describe('who may connect', () => {
 
   it('says to a caller in plaintext why no intention can let it in', async () => {
     const { server } = await serve(hello, { mode: 'permissive' }, { authorizer: compileIntentions([], 'deny') })
-    expect(await ask(server.port)).toMatchObject({ status: 403, body: expect.stringContaining('no rule can name') })
+    expect(await ask(server.port)).toMatchObject({
+      status: 403,
+      body: expect.stringContaining('unauthenticated: true'),
+    })
     const named = (await ask(server.port, { as: clientOf('checkout') })).body
     expect(named).toMatch(/No intention allows this call to 'inventory'\."/)
   })
