@@ -1,3 +1,4 @@
+import { fileURLToPath } from 'node:url'
 import { defaultExclude, defineConfig } from 'vitest/config'
 
 declare module 'vitest' {
@@ -24,6 +25,8 @@ const MUX = [
 ]
 const ALL = ['test/**/*.test.ts', 'examples/**/*.test.ts']
 
+const COMPILED = fileURLToPath(new URL('node_modules/.cache/inmesh-tests', import.meta.url))
+
 export default defineConfig({
   test: {
     // Only a failing test comes to the end of these, so they are long enough for a machine with other work to do.
@@ -32,6 +35,8 @@ export default defineConfig({
     expect: { poll: { timeout: 15_000 } },
     pool: 'forks',
     maxWorkers: 3,
+    // Tests start hundreds of processes, each of which would strip the types of the same sources again.
+    env: { NODE_COMPILE_CACHE: COMPILED },
     projects: [
       {
         extends: true,
