@@ -1,10 +1,12 @@
 /** Nest's gRPC transport as a server of the mesh, which listens in place of grpc-js. */
 import { type CustomTransportStrategy, type GrpcOptions, ServerGrpc } from '@nestjs/microservices'
+import type { Observable } from 'rxjs'
 import type { GrpcServing, MeshServer } from '../../../mesh/mesh-server.ts'
 import type { ServeGrpcOptions } from '../../../mesh/serve-options.ts'
 import { OptionsError, show } from '../../../options/fields.ts'
 import { OLDEST_GRPC, requirePeer } from '../../../options/optional-peer.ts'
 import type { Mesh } from '../mesh-token.ts'
+import { type RequestCall, requestStream } from './request-stream.ts'
 import { assertWithoutEffect } from './without-effect.ts'
 
 /** Nest's own options of a gRPC server, besides those that say where it listens. */
@@ -15,6 +17,10 @@ export interface MeshServerGrpcOptions
   /** As for `mesh.serveGrpc`, such as `port`. @defaultValue its defaults */
   readonly serve?: ServeGrpcOptions
 }
+
+type RequestStreamMethod = ServerGrpc['createRequestStreamMethod']
+/** Of Nest: it keeps messages until `drainBuffer`. */
+type RequestStream = Observable<unknown> & { readonly drainBuffer?: () => void }
 
 /** Nest's other options, each with what takes its place. */
 const WITHOUT_EFFECT = {
@@ -82,6 +88,21 @@ export class MeshServerGrpc extends ServerGrpc implements CustomTransportStrateg
     await this.bindEvents()
     this.#server = await this.#mesh.serveGrpc(this.grpcClient as GrpcServing, this.#serve)
     callback?.()
+  }
+
+  /** For Nest: a handler whose requests are a stream, which keeps their order. */
+  override createRequestStreamMethod(
+    handler: Parameters<RequestStreamMethod>[0],
+    isResponseStream: boolean,
+  ): ReturnType<RequestStreamMethod> {
+    const inOrder = (messages: RequestStream, metadata: unknown, call: RequestCall): unknown => {
+      const ordered = requestStream(messages, call)
+      messages.drainBuffer?.()
+      return handler(ordered, metadata, call)
+    }
+    // Nest's hooks get it as the name of the operation.
+    Object.defineProperty(inOrder, 'name', { value: handler.name })
+    return super.createRequestStreamMethod(inOrder, isResponseStream)
   }
 
   /** Drains. */
