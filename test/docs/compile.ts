@@ -66,6 +66,24 @@ export const PricesDefinition = {
   },
 } as const
 `,
+  // By openapi-typescript.
+  'generated/inventory.ts': `
+export interface paths {
+  '/items/{id}': {
+    get: {
+      parameters: { path: { id: string } }
+      responses: { 200: { content: { 'application/json': { name: string } } } }
+    }
+  }
+}
+`,
+  'inventory/router.ts': `
+import { initTRPC } from '@trpc/server'
+const { procedure, router } = initTRPC.create()
+declare const find: (id: string) => { name: string }
+const inventory = router({ item: procedure.input((id) => String(id)).query(({ input }) => find(input)) })
+export type InventoryRouter = typeof inventory
+`,
   'generated/connect/prices_pb.ts': `
 import type { Message } from '@bufbuild/protobuf'
 import type { GenMessage, GenService } from '@bufbuild/protobuf/codegenv2'
@@ -193,7 +211,7 @@ function hostOf(texts: ReadonlyMap<string, string>, compilerOptions: ts.Compiler
   const { fileExists, getSourceFile, readFile } = host
   host.fileExists = (file) => read(file) !== undefined || fileExists(file)
   host.readFile = (file) => read(file) ?? readFile(file)
-  host.directoryExists = (path) => /\/generated(?:\/|$)/.test(path) || ts.sys.directoryExists(path)
+  host.directoryExists = (path) => /\/(?:generated|inventory)(?:\/|$)/.test(path) || ts.sys.directoryExists(path)
   host.getSourceFile = (file, options, ...rest) => {
     const text = read(file)
     return text === undefined ? getSourceFile(file, options, ...rest) : ts.createSourceFile(file, text, options, true)
