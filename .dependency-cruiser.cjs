@@ -23,10 +23,11 @@ const order = [
   ['simulator', `(${BASE}|resilience|routing|discovery|identity|telemetry|client|server|testing|simulator)`],
   // Of the registry, types of its answers.
   ['ui', '(discovery|registry|ui)'],
-  // Of the mesh, the commands that join it: `call`, `proxy`, `dev`, `doctor`.
+  // Of the mesh, the commands that join it: `call`, `proxy`, `dev`, `doctor`. Of auto, the variables
+  // that `run` sets.
   [
     'cli',
-    `(${BASE}|resilience|routing|discovery|identity|telemetry|gateway-api|registry|mux|client|mesh|simulator|cli)`,
+    `(${BASE}|resilience|routing|discovery|identity|telemetry|gateway-api|registry|mux|client|mesh|auto|simulator|cli)`,
   ],
 ]
 

@@ -3,9 +3,9 @@
  * method, which Node calls for each request.
  */
 import { Agent, type ClientRequest } from 'node:http'
-import type { Mesh } from '../mesh/mesh.ts'
 import { isOwn } from '../net/own.ts'
 import type { AutoHost } from './auto-host.ts'
+import { ServiceCalls } from './service-calls.ts'
 
 interface RequestOptions {
   readonly host?: string | null
@@ -19,15 +19,15 @@ interface AnyAgent {
 /** Members that Node's types leave out. */
 interface Hidden {
   agent: unknown
-  onSocket(socket: null, error: Error): void
+  readonly timeout?: number
+  onSocket(socket: null, error?: Error): void
 }
 
 export class Agents {
-  readonly #host: AutoHost
-  #mesh: { readonly of: Mesh; readonly agent: AnyAgent } | undefined
+  readonly #calls: ServiceCalls<AnyAgent>
 
   constructor(host: AutoHost) {
-    this.#host = host
+    this.#calls = new ServiceCalls(host, 'http', (mesh) => mesh.agent() as unknown as AnyAgent)
   }
 
   install(): void {
@@ -43,53 +43,54 @@ export class Agents {
   }
 
   #take(request: ClientRequest, options: RequestOptions, pass: () => void): void {
-    const { services, report } = this.#host
     const host = options?.socketPath ? undefined : options?.host
     // The agent of the mesh itself names no host.
     if (typeof host !== 'string') {
       pass()
       return
     }
-    const found = services.find(host)
-    const otherwise = (): void => {
-      report.passed(host, 'http')
-      pass()
-    }
-    if (found === undefined) otherwise()
-    else if (typeof found === 'string' && this.#host.mesh.current !== undefined) this.#send(request, options, found)
-    else {
-      this.#later(request, options, found, otherwise).catch((error: Error) => {
-        ;(request as unknown as Hidden).onSocket(null, error)
-      })
-    }
+    const hidden = request as unknown as Hidden
+    let goOn: (() => boolean) | undefined
+    const mayGoOn = (): boolean => goOn === undefined || goOn()
+    this.#calls.take<void>(host, {
+      send(agent, service) {
+        if (!mayGoOn()) return
+        // It frees the connection there when the answer is over.
+        hidden.agent = agent
+        agent.addRequest(request, { ...options, host: `${service}.mesh` })
+      },
+      pass: () => {
+        if (mayGoOn()) pass()
+      },
+      fail: (error) => {
+        if (mayGoOn()) hidden.onSocket(null, error)
+      },
+      wait() {
+        goOn = timed(request, hidden)
+      },
+    })
   }
+}
 
-  async #later(
-    request: ClientRequest,
-    options: RequestOptions,
-    found: string | Promise<string | undefined>,
-    otherwise: () => void,
-  ): Promise<void> {
-    const service = await found
-    if (service === undefined) {
-      otherwise()
-      return
-    }
-    await this.#host.mesh.join()
-    this.#send(request, options, service)
+/**
+ * The request's own timeout runs from now on, which Node starts with its connection. Returns how to
+ * end the wait: `false` if the application has given up.
+ */
+function timed(request: ClientRequest, hidden: Hidden): () => boolean {
+  const { timeout = 0 } = hidden
+  let waits = true
+  const late = (): void => {
+    request.emit('timeout')
+    if (!waits || !request.destroyed) return
+    waits = false
+    hidden.onSocket(null)
   }
-
-  #send(request: ClientRequest, options: RequestOptions, service: string): void {
-    const agent = this.#meshed()
-    // It frees the connection there when the answer is over.
-    ;(request as unknown as Hidden).agent = agent
-    this.#host.report.called(service, 'http')
-    agent.addRequest(request, { ...options, host: `${service}.mesh` })
-  }
-
-  #meshed(): AnyAgent {
-    const current = this.#host.mesh.current!
-    if (this.#mesh?.of !== current) this.#mesh = { of: current, agent: current.agent() as unknown as AnyAgent }
-    return this.#mesh.agent
+  const timer = timeout > 0 ? setTimeout(late, timeout).unref() : undefined
+  const stop = (): void => clearTimeout(timer)
+  request.once('response', stop).once('close', stop)
+  return () => {
+    const did = waits
+    waits = false
+    return did
   }
 }

@@ -2,9 +2,9 @@
  * Requests of the built-in `fetch` and of every copy of undici, through the global dispatcher of
  * each. Its method `dispatch` is replaced in place, so that it stays the object that it was.
  */
-import type { Mesh } from '../mesh/mesh.ts'
 import type { AutoHost } from './auto-host.ts'
 import type { ModulePatch } from './loaded-modules.ts'
+import { ServiceCalls } from './service-calls.ts'
 
 interface DispatchOptions {
   readonly origin?: string | URL
@@ -30,14 +30,13 @@ const GLOBALS = ['undici.globalDispatcher.2', 'undici.globalDispatcher.1'].map((
 const MOST_ORIGINS = 256
 
 export class Dispatchers {
-  readonly #host: AutoHost
+  readonly #calls: ServiceCalls<AnyDispatcher>
   readonly #patched = new WeakSet<object>()
   /** Hosts by origin: parsing takes longer than all else here. */
   readonly #hosts = new Map<string, string>()
-  #mesh: { readonly of: Mesh; readonly dispatcher: AnyDispatcher } | undefined
 
   constructor(host: AutoHost) {
-    this.#host = host
+    this.#calls = new ServiceCalls(host, 'fetch', (mesh) => mesh.dispatcher() as unknown as AnyDispatcher)
   }
 
   /** Of the built-in clients, which load undici when they are first used. */
@@ -107,52 +106,17 @@ export class Dispatchers {
     this.#patched.add(dispatcher)
     const { dispatch } = dispatcher
     const patched = (options: DispatchOptions, handler: DispatchHandler): boolean => {
+      const pass = (): boolean => dispatch.call(dispatcher, options, handler)
       const host = this.#hostOf(options)
-      if (host === undefined || dispatcher.isMockActive === true) return dispatch.call(dispatcher, options, handler)
-      const service = this.#host.services.find(host)
-      if (service === undefined) {
-        this.#host.report.passed(host, 'fetch')
-        return dispatch.call(dispatcher, options, handler)
-      }
-      const meshed = this.#meshed()
-      if (typeof service === 'string' && meshed !== undefined) {
-        this.#host.report.called(service, 'fetch')
-        return meshed.dispatch(toService(options, service), handler)
-      }
-      const otherwise = (): void => {
-        this.#host.report.passed(host, 'fetch')
-        dispatch.call(dispatcher, options, handler)
-      }
-      this.#later(service, options, handler, otherwise).catch((error: Error) => fail(handler, error))
-      return true
+      if (host === undefined || dispatcher.isMockActive === true) return pass()
+      return this.#calls.take(host, {
+        send: (meshed, service) => meshed.dispatch(toService(options, service), handler),
+        pass,
+        fail: (error) => fail(handler, error),
+        wait: () => true,
+      })
     }
     Object.defineProperty(dispatcher, 'dispatch', { value: patched, writable: true, configurable: true })
-  }
-
-  /** Once the mesh is joined, and it is known whether the host is a service. */
-  async #later(
-    found: string | Promise<string | undefined>,
-    options: DispatchOptions,
-    handler: DispatchHandler,
-    otherwise: () => void,
-  ): Promise<void> {
-    const service = await found
-    if (service === undefined) {
-      otherwise()
-      return
-    }
-    await this.#host.mesh.join()
-    this.#host.report.called(service, 'fetch')
-    this.#meshed()!.dispatch(toService(options, service), handler)
-  }
-
-  #meshed(): AnyDispatcher | undefined {
-    const { current } = this.#host.mesh
-    if (current === undefined) return undefined
-    if (this.#mesh?.of !== current) {
-      this.#mesh = { of: current, dispatcher: current.dispatcher() as unknown as AnyDispatcher }
-    }
-    return this.#mesh.dispatcher
   }
 
   #hostOf({ origin }: DispatchOptions): string | undefined {

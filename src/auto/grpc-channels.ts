@@ -88,7 +88,7 @@ interface Client {
   getChannel(): AnyChannel
 }
 
-/** A channel that joins the mesh with its first call. */
+/** A channel that opens the mesh with its first call. */
 class AutoChannel implements AnyChannel {
   readonly #host: AutoHost
   readonly #target: string
@@ -124,7 +124,7 @@ class AutoChannel implements AnyChannel {
       this.#count()
       return channel.createCall(...given)
     })
-    return new LaterCall(this.#target, opening as Promise<never>)
+    return new LaterCall(this.#target, given[1], opening as Promise<never>)
   }
 
   close(): void {
@@ -171,7 +171,7 @@ class AutoChannel implements AnyChannel {
     const channel =
       service === undefined
         ? this.#native()
-        : (await this.#host.mesh.join()).grpcChannel<AnyChannel>(service, this.#options)
+        : (await this.#host.mesh.open()).grpcChannel<AnyChannel>(service, this.#options)
     this.#service = service
     this.#channel = channel
     if (this.#closed) channel.close()

@@ -3,6 +3,7 @@ import type { GrpcServing, MeshServer } from '../mesh/mesh-server.ts'
 import { listeningGrpc } from '../server/grpc/taken-server.ts'
 import type { ListeningServer } from '../server/listening-server.ts'
 import type { AutoHost } from './auto-host.ts'
+import { keepAlive } from './keep-alive.ts'
 import type { ModulePatch } from './loaded-modules.ts'
 import { addressText, ServicePorts } from './service-ports.ts'
 import type { TakenServer, TakenServers } from './taken-servers.ts'
@@ -91,7 +92,7 @@ export class GrpcServers {
     const shutDown = (server: GrpcServing): Promise<void> =>
       new Promise((resolve) => tryShutdown.call(server, () => resolve()))
     const { required } = this.#host.settings
-    const join = (): Promise<unknown> => this.#host.mesh.join()
+    const join = (): Promise<unknown> => keepAlive(this.#host.mesh.join())
     prototype.bindAsync = function (address, credentials, callback) {
       if (!required || typeof callback !== 'function') bind(this, address, credentials, callback)
       else {

@@ -9,6 +9,7 @@ import { isOwn } from '../net/own.ts'
 import { applicationBehind, keptSettings, listeningHttp, plaintextOnly } from '../server/http/taken-server.ts'
 import type { ListeningServer } from '../server/listening-server.ts'
 import type { AutoHost } from './auto-host.ts'
+import { keepAlive } from './keep-alive.ts'
 import { addressText, ServicePorts } from './service-ports.ts'
 import type { TakenServer, TakenServers } from './taken-servers.ts'
 import { cluster } from './worker-name.ts'
@@ -114,7 +115,7 @@ export class HttpServers {
   /** It listens once this process has joined. A failure is the server's, as a taken port is. */
   #listenLater(server: Server, given: unknown[]): void {
     this.#held.add(server)
-    this.#host.mesh.join().then(
+    keepAlive(this.#host.mesh.join()).then(
       () => {
         if (!this.#held.delete(server)) return
         this.#await(server)

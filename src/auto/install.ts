@@ -6,6 +6,7 @@ import { Dispatchers } from './dispatchers.ts'
 import { GrpcChannels } from './grpc-channels.ts'
 import { GrpcServers } from './grpc-servers.ts'
 import { HttpServers } from './http-servers.ts'
+import { keepAlive } from './keep-alive.ts'
 import { patchModules } from './loaded-modules.ts'
 import { ProcessMesh } from './process-mesh.ts'
 import { Report } from './report.ts'
@@ -25,7 +26,7 @@ export function install(env: NodeJS.ProcessEnv): void {
   const mesh = new ProcessMesh(settings, report)
   const services = new ServiceHosts(settings.services, async (service) => {
     try {
-      return (await (await mesh.join()).instancesOf(service, KNOWN_WITHIN_MS)).length > 0
+      return (await (await keepAlive(mesh.join())).instancesOf(service, KNOWN_WITHIN_MS)).length > 0
     } catch {
       // Reported by the mesh; the host is taken for another one.
       return false

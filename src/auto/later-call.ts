@@ -1,4 +1,6 @@
-/** A gRPC call made before the mesh was joined. It is kept, and replayed on the real one. */
+/** A gRPC call made before the mesh takes calls. It is kept, and replayed on the real one. */
+
+import { LONGEST_TIMER_MS } from '../core/clock.ts'
 
 /** The members of grpc-js's call by which a client drives it. */
 interface GrpcCall {
@@ -18,6 +20,7 @@ interface Listener {
 }
 
 /** Of grpc-js. */
+const DEADLINE_EXCEEDED = 4
 const UNAVAILABLE = 14
 
 export class LaterCall implements GrpcCall {
@@ -27,17 +30,23 @@ export class LaterCall implements GrpcCall {
   #started: { readonly metadata: object; readonly listener: Listener } | undefined
   #failed: Error | undefined
   #over = false
+  #timer: NodeJS.Timeout | undefined
 
-  /** `opening` may reject: then the call ends as unavailable. */
-  constructor(target: string, opening: Promise<GrpcCall>) {
+  /** `deadline`: of grpc-js. `opening` may reject: then the call ends as unavailable. */
+  constructor(target: string, deadline: unknown, opening: Promise<GrpcCall>) {
     this.#target = target
+    const leftMs = Number(deadline) - Date.now()
+    const late = (): void => this.#end(DEADLINE_EXCEEDED, `the deadline passed before the mesh took calls to ${target}`)
+    if (leftMs < LONGEST_TIMER_MS) this.#timer = setTimeout(late, Math.max(0, leftMs))
     opening.then(
       (call) => {
+        clearTimeout(this.#timer)
         if (this.#over) return
         this.#call = call
         for (const step of this.#kept.splice(0)) step(call)
       },
       (error: Error) => {
+        clearTimeout(this.#timer)
         this.#failed = error
         this.#fail()
       },
@@ -95,6 +104,7 @@ export class LaterCall implements GrpcCall {
   #end(code: number, details: string): void {
     if (this.#over || this.#started === undefined) return
     this.#over = true
+    clearTimeout(this.#timer)
     this.#kept.length = 0
     const { metadata, listener } = this.#started
     // Of the application's copy of grpc-js.

@@ -2,54 +2,65 @@
  * The mesh of a process that does not know of it. It is joined when it is first needed, so that
  * `npm` and `tsc`, which inherit the variables, join nothing.
  */
-import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { observeJoining } from '../mesh/joining.ts'
-import type { Mesh } from '../mesh/mesh.ts'
+import type { Mesh, OpenedMesh } from '../mesh/mesh.ts'
+import { tellMembership } from './membership-report.ts'
 import type { Report } from './report.ts'
 import type { AutoSettings } from './settings.ts'
 import { workerName } from './worker-name.ts'
 
 /** After a failure, the next need of the mesh within this time fails as well. */
 const AGAIN_MS = 10_000
-const APPLIED = 'inmesh:snapshot:applied'
 
 export class ProcessMesh {
-  /** `undefined`: not joined yet, or closed. */
+  /** Takes calls, which wait while it joins. `undefined`: not needed yet, or joining failed. */
   current: Mesh | undefined
   readonly #settings: AutoSettings
   readonly #report: Report
-  readonly #joined: (() => void)[] = []
-  #joining: Promise<Mesh> | undefined
+  #opening: Promise<OpenedMesh> | undefined
+  #left = false
+  #failed: { readonly reason: unknown } | undefined
 
   constructor(settings: AutoSettings, report: Report) {
     this.#settings = settings
     this.#report = report
-    observeJoining((joining) => this.#applicationJoins(joining))
-  }
-
-  /** Calls `listener` once this process has joined. */
-  onJoined(listener: () => void): void {
-    this.#joined.push(listener)
+    observeJoining((opening) => this.#applicationJoins(opening))
   }
 
   /**
-   * Without a registry it resolves after the `joinTimeout`, and goes on trying; not if the mesh is
-   * `required`.
+   * As soon as it takes calls, which have their own bounds. The search for a registry goes on, and
+   * keeps no process alive.
    *
    * @throws what joinMesh throws
    */
-  join(): Promise<Mesh> {
-    this.#joining ??= this.#keep(this.#join())
-    return this.#joining
+  async open(): Promise<Mesh> {
+    return (await this.#opened()).mesh
+  }
+
+  /**
+   * Once this process has joined. Without a registry it resolves after the `joinTimeout`, and goes
+   * on trying; not if the mesh is `required`.
+   *
+   * @throws what joinMesh throws
+   */
+  async join(): Promise<Mesh> {
+    return (await this.#opened()).joined
   }
 
   /** Leaves the mesh, if this process has joined it. */
   async close(): Promise<void> {
+    this.#left = true
     await this.current?.close()
   }
 
-  async #join(): Promise<Mesh> {
-    const [{ resolveMeshOptions }, { startMesh }] = await Promise.all([
+  async #opened(): Promise<OpenedMesh> {
+    if (this.#failed !== undefined) throw this.#failed.reason
+    this.#opening ??= this.#keep(this.#open())
+    return this.#opening
+  }
+
+  async #open(): Promise<OpenedMesh> {
+    const [{ resolveMeshOptions }, { openMesh }] = await Promise.all([
       import('../mesh/resolve-options.ts'),
       import('../mesh/mesh.ts'),
     ])
@@ -63,53 +74,42 @@ export class ProcessMesh {
       // Workers cannot share the port.
       ...(worker !== undefined && process.env.INMESH_ADMIN_PORT && { adminPort: 0 }),
     })
-    return startMesh(settings)
+    return openMesh(settings, true)
   }
 
-  #keep(joining: Promise<Mesh>): Promise<Mesh> {
-    joining.then(
-      (mesh) => {
-        this.current = mesh
-        const worker = workerName()
-        const admin = mesh.adminPort === undefined ? '' : `; admin listener on port ${mesh.adminPort}`
-        const named = `${mesh.service}${worker === undefined ? '' : ` (${worker})`}`
-        const tell = (state: string): void => this.#report.tell(`${named}, process ${process.pid}, ${state}`)
-        const joined = (): void => tell(`has joined the mesh${admin}`)
-        if (mesh.stale) {
-          tell(`has no answer from a registry yet (${mesh.registries.join(', ')}), and goes on trying`)
-          onceFresh(mesh, joined)
-        } else joined()
-        for (const listener of this.#joined) listener()
-      },
-      (error: unknown) => {
-        setTimeout(() => {
-          if (this.#joining === joining) this.#joining = undefined
-        }, AGAIN_MS).unref()
-        const reason = error instanceof Error ? error.message : String(error)
-        this.#report.warn(`this process has not joined the mesh: ${reason}`)
-      },
-    )
-    return joining
+  #keep(opening: Promise<OpenedMesh>): Promise<OpenedMesh> {
+    this.#follow(opening).catch((reason: unknown) => {
+      if (this.#left) return
+      this.current = undefined
+      this.#failed = { reason }
+      setTimeout(() => {
+        this.#failed = undefined
+        if (this.#opening === opening) this.#opening = undefined
+      }, AGAIN_MS).unref()
+      const message = reason instanceof Error ? reason.message : String(reason)
+      this.#report.warn(`this process has not joined the mesh: ${message}`)
+    })
+    return opening
+  }
+
+  async #follow(opening: Promise<OpenedMesh>): Promise<void> {
+    const { mesh, joined } = await opening
+    this.current = mesh
+    const ended = tellMembership(mesh, this.#report)
+    await joined.catch((error: unknown) => {
+      ended()
+      throw error
+    })
   }
 
   /** Two memberships of one process would be two instances. */
-  #applicationJoins(joining: Promise<Mesh>): void {
-    if (this.#joining === undefined) {
-      this.#joining = this.#keep(joining)
+  #applicationJoins(opening: Promise<OpenedMesh>): void {
+    if (this.#opening === undefined) {
+      this.#opening = this.#keep(opening)
       return
     }
     this.#report.warn(
       'joinMesh() was called in a process that inmesh/auto has already meshed: it is in the mesh twice; call it before the first request and the first listen(), or leave out one of the two',
     )
   }
-}
-
-/** Calls `listener` once a registry has sent what is in force. */
-function onceFresh(mesh: Mesh, listener: () => void): void {
-  const look = (): void => {
-    if (mesh.stale) return
-    unsubscribe(APPLIED, look)
-    listener()
-  }
-  subscribe(APPLIED, look)
 }

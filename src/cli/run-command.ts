@@ -5,8 +5,11 @@ import { constants } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import type { Command } from 'commander'
+import { readSettings } from '../auto/settings.ts'
+import { resolveMeshOptions } from '../mesh/resolve-options.ts'
+import { describeIssue, type Issue, OptionsError } from '../options/fields.ts'
 import { withExample } from './examples.ts'
-import { EXIT, Failure } from './failure.ts'
+import { EXIT, Failure, invalidUsage } from './failure.ts'
 import type { CliContext } from './terminal.ts'
 
 /** Each flag is a variable of the program. */
@@ -43,7 +46,9 @@ export function addRunCommand(program: Command, { env, stdin }: CliContext): voi
     .option('--quiet', 'tell only what went wrong')
   withExample(command, 'inmesh run --service checkout -- node app.js')
   command.action(async (name: string, args: readonly string[], flags: RunFlags) => {
-    const code = await runProgram(name, args, environment(flags, env), stdin.isTTY === true)
+    const given = environment(flags, env)
+    assertValid(flags, given)
+    const code = await runProgram(name, args, given, stdin.isTTY === true)
     if (code !== EXIT.ok) process.exit(code)
   })
 }
@@ -60,6 +65,32 @@ function environment(flags: RunFlags, env: Readonly<Record<string, string | unde
   if (flags.required === true) own.INMESH_AUTO_REQUIRED = 'true'
   own.NODE_OPTIONS = [env.NODE_OPTIONS, `--import=${autoModule()}`].filter(Boolean).join(' ')
   return own
+}
+
+/** @throws Failure naming each wrong flag, or the variable that stands for one */
+function assertValid(flags: RunFlags, env: NodeJS.ProcessEnv): void {
+  const { INMESH_SERVICE, INMESH_REGISTRY, INMESH_JOIN_TOKEN_FILE } = env
+  const joining = { INMESH_SERVICE, INMESH_REGISTRY, INMESH_JOIN_TOKEN_FILE }
+  const checks = [() => readSettings(env), () => resolveMeshOptions({}, joining)]
+  const messages = checks.flatMap((check) => {
+    try {
+      check()
+      return []
+    } catch (error) {
+      if (!(error instanceof OptionsError)) throw error
+      return error.issues.map((issue) => describe(issue, flags, env))
+    }
+  })
+  if (messages.length > 0) throw invalidUsage(messages.join('; '))
+}
+
+/** `issue`: of a variable, or of the option of `joinMesh` that has the name of its flag. */
+function describe({ path: [name = '', ...rest], message }: Issue, flags: RunFlags, env: NodeJS.ProcessEnv): string {
+  const [flag, variable] = Object.entries(FLAGS).find((names) => names.includes(name as never)) ?? ['', String(name)]
+  if (flag === 'service' && !env[variable]?.trim()) return `--service is missing; or set ${variable}`
+  const isFlag = flags[flag as keyof typeof FLAGS] !== undefined
+  const shown = isFlag ? `--${flag.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}` : variable
+  return describeIssue({ path: [shown, ...rest], message: message.replace(/ \(from INMESH_\w+\)$/, '') })
 }
 
 /** The program's copy of inmesh, if it has one: its `currentCall()` then knows the calls. */

@@ -148,13 +148,13 @@ export abstract class ClientCall extends Call {
       return
     }
     const since = this.stack.clock.now()
-    provisional.await(this, since, (ended) => {
+    provisional.await(this, since, (ended, cause = this.cancelledBy) => {
       if (ended === undefined) {
         this.policyArrived(provisional)
         this.#proceed(undefined, since)
       } else {
         const isOurs = ended === 'cancelled' || ended === 'deadline-exceeded'
-        this.reject(this.endWith(isOurs ? 'cancelled' : 'refused', ended, this.cancelledBy))
+        this.reject(this.endWith(isOurs ? 'cancelled' : 'refused', ended, cause))
       }
     })
   }

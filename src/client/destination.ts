@@ -51,6 +51,11 @@ export interface DestinationParts<T extends Transport> {
   readonly caller: string
   /** Keeps another service, to which a route leads. */
   readonly hold: HoldOwner
+  /**
+   * Until when calls wait for the first policy at least, on the monotonic clock. @defaultValue as
+   * long as for an endpoint
+   */
+  readonly firstPolicyBy?: (() => number) | undefined
   /** The destination that took this one's place after it was forgotten; `undefined`: none will. */
   readonly successor: () => Selector<T> | undefined
 }
@@ -129,6 +134,7 @@ export class Destination<T extends Transport = Transport> implements Selector<T>
     this.#first = new FirstPolicy(
       () => this.#own.stack,
       (method) => isGrpcMethod(this.#settings.retry.idempotent, method),
+      parts.firstPolicyBy,
     )
     this.state.configure(this.#settings)
     this.#own = new Selections({ service, protocol, idempotent: parts.idempotent }, this.#compile(), undefined)
@@ -311,10 +317,11 @@ export class Destination<T extends Transport = Transport> implements Selector<T>
     }
   }
 
-  close(graceMs: number): void {
+  /** `why`: of calls that wait for the first policy. */
+  close(graceMs: number, why?: unknown): void {
     this.forgotten = true
     this.transport.prefer(this.service, undefined)
-    this.#first?.end(false)
+    this.#first?.end(false, why)
     this.mirrors.close()
     this.#checks.close()
     this.#routes?.close()

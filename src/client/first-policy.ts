@@ -15,16 +15,19 @@ type Listener = (known: boolean) => void
 export class FirstPolicy implements Provisional {
   readonly #stack: () => Stack
   readonly #isDeclared: (method: string) => boolean
+  readonly #by: () => number
   readonly #waiting = new Set<Listener>()
   #over: boolean | undefined = undefined
+  #why: unknown
 
   /**
    * `stack`: the stack in force. `isDeclared`: whether the policy in force declares a gRPC method
-   * idempotent.
+   * idempotent. `by`: when a registry should have answered, on the monotonic clock.
    */
-  constructor(stack: () => Stack, isDeclared: (method: string) => boolean) {
+  constructor(stack: () => Stack, isDeclared: (method: string) => boolean, by: () => number = () => 0) {
     this.#stack = stack
     this.#isDeclared = isDeclared
+    this.#by = by
   }
 
   get stack(): Stack {
@@ -35,23 +38,25 @@ export class FirstPolicy implements Provisional {
     return this.#isDeclared(method)
   }
 
-  /** `known`: the first policy is in force; otherwise none will come. */
-  end(known: boolean): void {
+  /** `known`: the first policy is in force; otherwise none will come, for the reason `why`. */
+  end(known: boolean, why?: unknown): void {
     if (this.#over !== undefined) return
     this.#over = known
+    this.#why = why
     for (const listener of [...this.#waiting]) listener(known)
   }
 
   /**
    * Calls `proceed` once: without a code when the policy is in force, else with the reason.
    */
-  await(call: Call, since: number, proceed: (ended: ErrorCode | undefined) => void): void {
+  await(call: Call, since: number, proceed: (ended: ErrorCode | undefined, why?: unknown) => void): void {
     if (this.#over !== undefined) {
-      proceed(this.#over ? undefined : 'closed')
+      if (this.#over) proceed(undefined)
+      else proceed('closed', this.#why)
       return
     }
     const { clock } = this.stack
-    const until = Math.min(since + LONGEST_WAIT_MS, call.deadlineAt)
+    const until = Math.min(Math.max(since + LONGEST_WAIT_MS, this.#by()), call.deadlineAt)
     // The view arrives in the session's async context; the rest runs in the caller's.
     const goOn = AsyncLocalStorage.bind(proceed)
     let timer: Timer | undefined
@@ -59,7 +64,7 @@ export class FirstPolicy implements Provisional {
       if (!this.#waiting.delete(listener)) return
       clock.stopTimer(timer!)
       call.whenCancelled = undefined
-      goOn(ended)
+      goOn(ended, ended === 'closed' ? this.#why : undefined)
     }
     const listener = (known: boolean): void => finish(known ? undefined : 'closed')
     const late = until === call.deadlineAt ? 'deadline-exceeded' : 'no-endpoints'

@@ -68,3 +68,8 @@ export function certificateTimeOf(clock: Clock): CertificateTime {
   }
   return time
 }
+
+/** `other` runs as `clock` does, and judges certificates by the same time. */
+export function shareCertificateTime(clock: Clock, other: Clock): void {
+  times.set(other, certificateTimeOf(clock))
+}

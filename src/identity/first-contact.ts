@@ -109,6 +109,8 @@ function fetchChain(
   return new Promise((resolve, reject) => {
     // Nothing is sent and nothing but the chain is read here, which is checked by its fingerprint.
     const socket = connect({ host, port, servername, minVersion: 'TLSv1.3', rejectUnauthorized: false })
+    // The timer decides whether the process is kept alive.
+    socket.unref()
     const finish = (outcome: () => void): void => {
       clock.stopTimer(timer)
       signal?.removeEventListener('abort', abandon)

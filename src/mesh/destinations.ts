@@ -36,6 +36,8 @@ interface Called<T extends Transport> {
 }
 
 export class Destinations {
+  /** Until then this process looks for a registry, and its first calls wait for that. */
+  joinUntilAt = 0
   readonly #shared: MeshContext
   readonly #membership: Membership
   readonly #http: Called<HttpTransport>
@@ -109,6 +111,7 @@ export class Destinations {
       doubted: this.#doubted,
       caller: settings.service,
       hold: (other) => this.#hold(called, other),
+      firstPolicyBy: () => this.joinUntilAt,
       // A gRPC client reports a closed mesh by a status of its call, a socket by an event.
       successor: () => (this.#closed && protocol !== 'http' ? undefined : this.#find(called, name)),
     })
@@ -208,11 +211,12 @@ export class Destinations {
     return this.#shared.settings.clock.startBackgroundTimer(LOOK_MS, look, undefined)
   }
 
-  close(): void {
+  /** `why`: of calls that wait for the first policy. */
+  close(why?: unknown): void {
     this.#closed = true
     this.#shared.settings.clock.stopTimer(this.#look)
     this.#doubted.close()
-    for (const destination of this) destination.close(0)
+    for (const destination of this) destination.close(0, why)
     this.#shared.transport.close(0)
     this.#shared.closeGrpc()
     this.#shared.tcp.close(0)

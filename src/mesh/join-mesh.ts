@@ -3,7 +3,7 @@
  * then, so `import 'inmesh'` alone costs next to nothing.
  */
 import { tellJoining } from './joining.ts'
-import type { Mesh } from './mesh.ts'
+import type { Mesh, OpenedMesh } from './mesh.ts'
 import type { MeshOptions, MeshSettings } from './options.ts'
 import { resolveMeshOptions } from './resolve-options.ts'
 
@@ -26,16 +26,16 @@ import { resolveMeshOptions } from './resolve-options.ts'
  */
 export async function joinMesh(options?: MeshOptions): Promise<Mesh> {
   const settings = resolveMeshOptions(options)
-  const joining = start(settings)
-  tellJoining(joining)
-  return joining
+  const opening = open(settings)
+  tellJoining(opening)
+  return (await opening).joined
 }
 
-async function start(settings: MeshSettings): Promise<Mesh> {
+async function open(settings: MeshSettings): Promise<OpenedMesh> {
   if (settings.debug !== undefined) {
     const { startDebugLog } = await import('../telemetry/debug/debug-log.ts')
     startDebugLog(settings.debug)
   }
-  const { startMesh } = await import('./mesh.ts')
-  return startMesh(settings)
+  const { openMesh } = await import('./mesh.ts')
+  return openMesh(settings)
 }

@@ -1,7 +1,7 @@
 /** Tells `inmesh/auto` that the application itself joins the mesh. Loads nothing. */
-import type { Mesh } from './mesh.ts'
+import type { OpenedMesh } from './mesh.ts'
 
-type Observer = (joining: Promise<Mesh>) => void
+type Observer = (opening: Promise<OpenedMesh>) => void
 
 let observer: Observer | undefined
 
@@ -9,6 +9,6 @@ export function observeJoining(next: Observer): void {
   observer = next
 }
 
-export function tellJoining(joining: Promise<Mesh>): void {
-  observer?.(joining)
+export function tellJoining(opening: Promise<OpenedMesh>): void {
+  observer?.(opening)
 }

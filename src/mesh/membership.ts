@@ -5,6 +5,8 @@
  * - `outside` → `connecting`: there is an identity
  * - `connecting` → `member`: the first views are in force, live or from the last run
  */
+import { inBackground } from '../core/background-clock.ts'
+import type { Clock } from '../core/clock.ts'
 import { labelOf } from '../core/endpoint.ts'
 import { MeshError, reasonOf } from '../core/errors.ts'
 import { MESH_DOCUMENT, type PolicyDocument, type ServicePolicy } from '../discovery/policy-document.ts'
@@ -103,30 +105,29 @@ export class Membership {
 
   /**
    * Resolves with an identity and a first snapshot. With an identity from disk it resolves by
-   * `untilAt` in any case; without a snapshot every caller is denied until one arrives.
+   * `untilAt` in any case; without a snapshot every caller is denied until one arrives. `waits`
+   * decides whether the search keeps the process alive.
    *
    * @throws MeshError after `untilAt` on the monotonic clock, or at once when the registry says no
    */
-  async join(untilAt: number): Promise<void> {
-    await this.#begin(await this.#obtain(untilAt))
-    await this.#firstViewsUntil(untilAt)
-    if (this.stale) warnOfLateRegistry(this.#shared.settings.registry, 'with what is on disk')
+  async join(untilAt: number, waits: Clock): Promise<void> {
+    await this.#begin(await this.#obtain(untilAt, waits))
+    await this.#firstViewsUntil(untilAt, waits)
   }
 
   /**
    * The same without a registry: resolves by `untilAt` in any case and keeps trying in the
-   * background.
+   * background, where it keeps no process alive.
    *
    * @throws MeshError at once when the registry says no
    */
-  async joinWithoutRegistry(untilAt: number): Promise<void> {
+  async joinWithoutRegistry(untilAt: number, waits: Clock): Promise<void> {
     try {
-      await this.join(untilAt)
+      await this.join(untilAt, waits)
     } catch (error) {
       if (!(error instanceof MeshError) || error.code !== 'registry-unavailable') throw error
       if (this.#registry !== undefined) return
-      warnOfLateRegistry(this.#shared.settings.registry, 'without an identity, and goes on trying')
-      void this.#obtain(Number.POSITIVE_INFINITY)
+      void this.#obtain(Number.POSITIVE_INFINITY, inBackground(waits))
         .then((rotation) => this.#begin(rotation))
         .catch((later: unknown) => {
           const reason = reasonOf(later)
@@ -147,9 +148,9 @@ export class Membership {
     await left
   }
 
-  #obtain(untilAt: number): Promise<RotatingIdentity> {
+  #obtain(untilAt: number, waits: Clock): Promise<RotatingIdentity> {
     const { settings, addresses, store, events } = this.#shared
-    return obtainIdentity(settings, store, events, untilAt, () => this.#closed, addresses)
+    return obtainIdentity(settings, store, events, untilAt, () => this.#closed, addresses, waits)
   }
 
   /** Begins the session, now that there is an identity. */
@@ -271,9 +272,9 @@ export class Membership {
    * from disk. Rejects at `untilAt` if there are none and the identity is new, and if the registry
    * has another root than the identity.
    */
-  #firstViewsUntil(untilAt: number): Promise<void> {
+  #firstViewsUntil(untilAt: number, clock: Clock): Promise<void> {
     const { settings } = this.#shared
-    const { clock, service, registry: addresses } = settings
+    const { service, registry: addresses } = settings
     const have = (stale: boolean): boolean =>
       [MESH_DOCUMENT, service].every((name) => {
         const view = this.#view(name)
@@ -327,9 +328,4 @@ export class Membership {
       this.#firstViews()
     })
   }
-}
-
-function warnOfLateRegistry(addresses: readonly string[], how: string): void {
-  const message = `no registry answers (${addresses.join(', ')}): this process starts ${how}`
-  process.emitWarning(message, { type: 'InmeshWarning', code: 'INMESH_NO_REGISTRY' })
 }

@@ -24,7 +24,8 @@ import { type ConnectOptions, resolveConnect } from '../client/tcp/options.ts'
 import { MeshSocket } from '../client/tcp/socket.ts'
 import type { WebSocketOptions } from '../client/websocket/options.ts'
 import { makeWebSocket } from '../client/websocket/web-socket.ts'
-import { sleep } from '../core/clock.ts'
+import { inBackground } from '../core/background-clock.ts'
+import { type Clock, sleep } from '../core/clock.ts'
 import { MeshError } from '../core/errors.ts'
 import type { MeshState } from '../core/mesh-state.ts'
 import type { ExplainOptions } from '../discovery/explain-request.ts'
@@ -60,12 +61,34 @@ import { reportTraffic } from './traffic.ts'
 /** How often a drain checks whether our own calls have ended. */
 const LOOK_MS = 20
 
-/** @internal What `joinMesh` does once the options are known to be right. */
-export async function startMesh(settings: MeshSettings): Promise<Mesh> {
+/** @internal It takes calls, which wait while it joins. */
+export interface OpenedMesh {
+  readonly mesh: Mesh
+  /** Resolves, or rejects, as `joinMesh` does. */
+  readonly joined: Promise<Mesh>
+}
+
+/** @internal `background`: joining keeps no process alive, and the caller tells how it goes. */
+export async function openMesh(settings: MeshSettings, background = false): Promise<OpenedMesh> {
   const untilAt = settings.clock.now() + settings.joinTimeoutMs
   const mesh = new Mesh(await createMeshContext(settings))
-  await mesh.start(untilAt)
-  return mesh
+  const waits = background ? inBackground(settings.clock) : settings.clock
+  const joined = mesh.start(untilAt, waits).then(() => {
+    if (mesh.stale && !background) warnOfLateRegistry(mesh)
+    return mesh
+  })
+  return { mesh, joined }
+}
+
+function warnOfLateRegistry({ registries, state }: Mesh): void {
+  const how = state === 'ready' ? 'with what is on disk' : 'without an identity, and goes on trying'
+  const message = `no registry answers (${registries.join(', ')}): this process starts ${how}`
+  process.emitWarning(message, { type: 'InmeshWarning', code: 'INMESH_NO_REGISTRY' })
+}
+
+/** @internal What `joinMesh` does once the options are known to be right. */
+export async function startMesh(settings: MeshSettings): Promise<Mesh> {
+  return (await openMesh(settings)).joined
 }
 
 /** A process in the mesh; made by `joinMesh`. */
@@ -539,8 +562,9 @@ export class Mesh {
   }
 
   /** @internal A failed start closes what it has opened. */
-  async start(untilAt: number): Promise<void> {
+  async start(untilAt: number, waits: Clock): Promise<void> {
     const { admin, handleSignals, startWithoutRegistry } = this.#shared.settings
+    this.#destinations.joinUntilAt = untilAt
     try {
       this.#cleanUp.push(() => this.#shared.accessLog?.close())
       this.#cleanUp.push(registerGauges(this.#shared, this.#membership, this.#destinations, this.#servers))
@@ -549,10 +573,10 @@ export class Mesh {
         this.#admin = await startAdmin(admin, pages)
       }
       if (handleSignals) this.#cleanUp.push(closeOnSignal(() => this.close()))
-      if (startWithoutRegistry) await this.#membership.joinWithoutRegistry(untilAt)
-      else await this.#membership.join(untilAt)
+      if (startWithoutRegistry) await this.#membership.joinWithoutRegistry(untilAt, waits)
+      else await this.#membership.join(untilAt, waits)
     } catch (error) {
-      this.#closing ??= this.#release()
+      this.#closing ??= this.#release(error)
       await this.#closing
       throw error
     }
@@ -596,11 +620,12 @@ export class Mesh {
     await this.#release()
   }
 
-  async #release(): Promise<void> {
+  /** `why`: of calls that wait until it has joined. */
+  async #release(why?: unknown): Promise<void> {
     await this.#servers.close()
     this.#traffic?.close()
     this.#shared.taps.endAll()
-    this.#destinations.close()
+    this.#destinations.close(why)
     await this.#membership.close()
     await Promise.allSettled(this.#cleanUp.splice(0).map(async (cleanUp) => cleanUp()))
     await this.#admin?.close()

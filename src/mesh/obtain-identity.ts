@@ -1,5 +1,5 @@
 /** Obtains the identity of a process, from its state directory or from the registry. */
-import { sleep } from '../core/clock.ts'
+import { type Clock, sleep } from '../core/clock.ts'
 import { MeshError, type MeshErrorDetails, reasonOf } from '../core/errors.ts'
 import { RegistryAddresses } from '../discovery/registry/addresses.ts'
 import { presentedRoots, registryIssuer, TOKEN_SHARE } from '../discovery/registry/issuer.ts'
@@ -20,7 +20,8 @@ const ROOT_TIMEOUT_MS = 1_000
 
 /**
  * Tries until `untilAt` on the monotonic clock. `addresses` remember which registry answered last;
- * by default they are those of the settings.
+ * by default they are those of the settings. `waits` times the search: it decides whether that
+ * keeps the process alive.
  *
  * @throws MeshError `join-refused` or `identity-rejected` at once, `registry-unavailable` when the
  * time is over
@@ -32,9 +33,10 @@ export async function obtainIdentity(
   untilAt: number,
   stopped: () => boolean,
   addresses = new RegistryAddresses(settings.registry, settings.clock),
+  waits = settings.clock,
 ): Promise<RotatingIdentity> {
   const { clock, service } = settings
-  const joinToken = new JoinTokens(settings)
+  const joinToken = new JoinTokens({ ...settings, clock: waits })
   for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(LONGEST_PAUSE_MS, pauseMs * 2)) {
     let step = 'looking for the registry and the join token'
     try {
@@ -42,8 +44,8 @@ export async function obtainIdentity(
         service,
         store,
         clock,
-        issue: registryIssuer({ addresses, service, joinToken, clock }),
-        fingerprint: await pinOf(settings, store, joinToken, addresses, untilAt),
+        issue: registryIssuer({ addresses, service, joinToken, clock: waits }),
+        fingerprint: await pinOf(service, waits, store, joinToken, addresses, untilAt),
         onEvent: (event: RotationEvent) => tell(event, events),
       }
       step = 'asking for a certificate'
@@ -54,7 +56,7 @@ export async function obtainIdentity(
       events.emit('identity:failed', { reason: error.message })
     }
     // Not past the end, and a registry that comes shortly before it is found.
-    await sleep(clock, Math.min(pauseMs * (0.5 + 0.5 * clock.random()), (untilAt - clock.now()) / 2))
+    await sleep(waits, Math.min(pauseMs * (0.5 + 0.5 * clock.random()), (untilAt - clock.now()) / 2))
   }
 }
 
@@ -74,7 +76,8 @@ export function notJoined(why: string, { service, joinTimeoutMs }: MeshSettings,
  * function only without a valid identity, or if a registry presents another root.
  */
 async function pinOf(
-  { service, clock }: MeshSettings,
+  service: string,
+  clock: Clock,
   store: KeyStore,
   joinToken: JoinTokens,
   addresses: RegistryAddresses,

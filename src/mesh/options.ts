@@ -58,7 +58,8 @@ export interface MeshOptions {
    */
   readonly joinTimeout?: Duration
   /**
-   * Do not fail when there is no registry and no certificate on disk, but keep trying.
+   * Do not fail when there is no registry and no certificate on disk, but keep trying, which does
+   * not keep the process alive.
    * `INMESH_START_WITHOUT_REGISTRY`. @defaultValue false
    */
   readonly startWithoutRegistry?: boolean

@@ -31,10 +31,10 @@ export interface Provisional {
   /** Whether the policy in force calls a gRPC method idempotent. */
   isDeclared(method: string): boolean
   /**
-   * Calls `proceed` once: without a code when the policy is in force, else with the reason why not.
-   * `since`: now.
+   * Calls `proceed` once: without a code when the policy is in force, else with the code, and the
+   * cause if there is one. `since`: now.
    */
-  await(call: Call, since: number, proceed: (ended: ErrorCode | undefined) => void): void
+  await(call: Call, since: number, proceed: (ended: ErrorCode | undefined, cause?: unknown) => void): void
 }
 
 export interface Stack {

@@ -280,7 +280,7 @@ export class TestMesh {
     const shared = await createMeshContext(settings)
     const events = new MemberEvents(shared.events)
     const mesh = new Mesh({ ...shared, events })
-    await mesh.start(settings.clock.now() + settings.joinTimeoutMs)
+    await mesh.start(settings.clock.now() + settings.joinTimeoutMs, settings.clock)
     if (this.#closing !== undefined) {
       await mesh.close()
       this.#assertOpen(service)

@@ -112,20 +112,43 @@ test('a handler of SIGTERM runs after the drain, and the exit code is its own', 
   expect(program.lines.at(-1)).toEqual({ handling: true })
 })
 
-test('a program that starts before its registry says so, and that it has joined later', async () => {
+test('a program that starts before its registry says which one and why, and that it has joined later', async () => {
   const options = { memory: true, dev: true, log: false } as const
   const first = await startRegistry({ port: 0, ...options })
   const { port, url } = first
   await first.close()
-  const early = { INMESH_REGISTRY: url, INMESH_JOIN_TIMEOUT: '300ms' }
-  const program = start('early', [programPath('server.cjs'), PROTO], early)
-  await program.complained(new RegExp(`early, process \\d+, has no answer from a registry yet \\(${url}\\)`))
+  const program = start('early', [programPath('server.cjs'), PROTO], { INMESH_REGISTRY: url })
+  await program.complained(
+    new RegExp(`early, process \\d+, has no answer from a registry yet \\(${url}\\), and .*ECONNREFUSED`),
+  )
   const second = await startRegistry({ port, ...options })
   try {
     await program.complained(/early, process \d+, has joined the mesh/)
+    expect(program.complaints.match(/no answer from a registry/g)).toHaveLength(1)
   } finally {
     await second.close()
   }
+})
+
+test('the timeouts of requests hold while no registry answers, and then the program ends', async () => {
+  const away = { INMESH_REGISTRY: 'https://127.0.0.1:9', INMESH_AUTO_SERVICES: 'all' }
+  const program = start('hasty', [programPath('hasty.mjs')], away)
+  expect(await program.ended, program.complaints).toEqual({ code: 0, signal: null })
+  expect(program.lines).toEqual([
+    { client: 'fetch', error: 'TimeoutError' },
+    { client: 'node:http', error: 'slow' },
+    { client: 'node:http to a host that may be a service', error: 'slow' },
+  ])
+})
+
+test('startWithoutRegistry keeps no process alive', async () => {
+  const library = new URL('../../src/index.ts', import.meta.url).href
+  const code = `import('${library}')
+    .then(({ joinMesh }) => joinMesh({ startWithoutRegistry: true, joinTimeout: '100ms' }))
+    .then(({ state }) => console.log(JSON.stringify({ state })))`
+  const program = start('alone', ['-e', code], { INMESH_AUTO: 'false', INMESH_REGISTRY: 'https://127.0.0.1:9' })
+  expect(await program.ended, program.complaints).toEqual({ code: 0, signal: null })
+  expect(program.lines).toEqual([{ state: 'starting' }])
 })
 
 test('a program that needs no mesh joins none, also with two --import, and ends as it did', async () => {

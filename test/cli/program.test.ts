@@ -45,6 +45,20 @@ describe('help', () => {
 
 describe('wrong usage', () => {
   it.each([
+    [[], '--service is missing; or set INMESH_SERVICE'],
+    [['--service', 'A_B'], '--service: expected a service name'],
+    [['--service', 'a', '--mode', 'foo'], "--mode: expected one of 'permissive', 'strict'"],
+    [['--service', 'a', '--ports', '80,abc'], '--ports[1]: expected a whole number'],
+    [['--service', 'a', '--registry', 'http://x'], '--registry: '],
+  ])('starts no program: inmesh run %j', async (flags, message) => {
+    const { code, stderr } = await run(['run', ...flags, '--', 'no-such-program'], { env: {} })
+    expect({ code, said: stderr.split('\n')[0] }).toEqual({
+      code: 2,
+      said: expect.stringContaining(`error: ${message}`),
+    })
+  })
+
+  it.each([
     [['stats'], "unknown command 'stats'"],
     [['status', '--jsn'], "unknown option '--jsn'"],
     [['apply'], "required option '-f, --file <file>' not specified"],

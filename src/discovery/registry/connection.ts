@@ -62,6 +62,8 @@ export class SessionConnection {
     this.#session.on('error', (error) => this.#end(reasonOf(error)))
     this.#session.on('close', () => this.#end('the registry closed the connection'))
     this.#session.on('goaway', () => this.#end('the registry goes away'))
+    this.#session.unref()
+    // Of several addresses of a host, each has a handle.
     this.#session.once('connect', () => this.#session.unref())
     this.#timer = clock.startBackgroundTimer(CONNECT_TIMEOUT_MS, () => this.#end('no greeting in time'), undefined)
     this.#stream = this.#openStream()

@@ -66,6 +66,8 @@ export function askRegistry(
           : { 'content-type': 'application/json', 'content-length': String(Buffer.byteLength(text)) },
     })
     signal?.addEventListener('abort', abandon, { once: true })
+    // The timer decides whether the process is kept alive.
+    request.on('socket', (socket) => socket.unref())
     request.on('error', (error) => fail(error.message, error))
     request.on('response', (response) => {
       const parts: Buffer[] = []
