@@ -4,7 +4,7 @@ import { checkPolicyDocument } from '../discovery/check-document.ts'
 import { LIMITS } from '../discovery/limits.ts'
 import { checkManifest } from '../gateway-api/check-manifest.ts'
 import { isManifest, keyOf, type Manifest, showKey } from '../gateway-api/manifest.ts'
-import type { Issue } from '../options/fields.ts'
+import { type Issue, show } from '../options/fields.ts'
 import { SERVICE_NAME } from '../options/names.ts'
 import { invalid } from './api/error.ts'
 import { manifestId } from './manifests/manifest-records.ts'
@@ -21,6 +21,10 @@ export const MOST_DOCUMENTS = 300
 export function readDocuments(documents: readonly unknown[]): Map<string, StoredPolicy> {
   const issues: Issue[] = []
   const checked = new Map<string, StoredPolicy>()
+  if (!Array.isArray(documents)) {
+    const message = `expected a list of documents, got ${show(documents)}; text has to be parsed first`
+    throw invalid('policies', [{ path: [], message }])
+  }
   if (documents.length === 0 || documents.length > MOST_DOCUMENTS) {
     throw invalid('policies', [
       { path: [], message: `expected 1 to ${MOST_DOCUMENTS} documents, got ${documents.length}` },

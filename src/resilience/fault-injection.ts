@@ -65,7 +65,19 @@ const RULE: Field<FaultRule, FaultRuleOptions> = {
 }
 
 /** The first that matches and is drawn counts. */
-export const FAULTS: Field<readonly FaultRule[], readonly FaultRuleOptions[]> = list(RULE, { max: 50 })
+const RULES = list(RULE, { max: 50 })
+
+export const FAULTS: Field<readonly FaultRule[], readonly FaultRuleOptions[]> = {
+  ...RULES,
+  parse(value, path, issues) {
+    if (typeof (value as { before?: unknown } | null)?.before !== 'function') return RULES.parse(value, path, issues)
+    const message =
+      'expected a list of rules such as [{ status: 503 }], got a switch of inmesh/testing, which goes before the ' +
+      'handler: mesh.serve(faults.before(app))'
+    issues.push({ path, message })
+    return []
+  },
+}
 
 /** Validates and completes. @throws OptionsError naming each wrong field. */
 export function resolveFaults(options: readonly FaultRuleOptions[], what = 'faults'): readonly FaultRule[] {

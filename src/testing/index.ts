@@ -21,6 +21,7 @@ export { FakeClock, seededRandom } from './fake-clock.ts'
 export { type FaultOptions, Faults } from './faults.ts'
 export {
   startTestMesh,
+  type TestApplication,
   type TestInstance,
   type TestListener,
   type TestListenOptions,

@@ -8,7 +8,7 @@ import type { Mesh } from '../mesh/mesh.ts'
 import type { MeshServer } from '../mesh/mesh-server.ts'
 import type { MeshOptions } from '../mesh/options.ts'
 import type { ListenOptions, ServeOptions } from '../mesh/serve-options.ts'
-import { check, fields, instance, optional } from '../options/fields.ts'
+import { check, fields, instance, OptionsError, optional, show } from '../options/fields.ts'
 import type { PolicyChange } from '../registry/policy-change.ts'
 import type { Registry } from '../registry/running-registry.ts'
 import type { HttpHandler } from '../server/http/application.ts'
@@ -22,7 +22,12 @@ export interface TestMeshOptions {
    * Policy documents in force from the start, as {@link TestMesh.apply} takes them. @defaultValue
    * none
    */
-  readonly policies?: readonly unknown[]
+  readonly policies?: readonly unknown[] | string
+}
+
+/** An application that calls the mesh it is served in, made once its member has joined. */
+export interface TestApplication {
+  readonly app: (mesh: Mesh) => HttpHandler | PromiseLike<HttpHandler>
 }
 
 /**
@@ -107,7 +112,12 @@ const IN_FORCE_BOUND_MS = 10_000
 const LOOK_MS = 2
 
 const OPTIONS = fields({
-  policies: optional(instance<readonly unknown[]>('a list of policy documents', Array.isArray)),
+  policies: optional(
+    instance<readonly unknown[] | string>(
+      'a list of policy documents, or their text',
+      (value) => Array.isArray(value) || typeof value === 'string',
+    ),
+  ),
 })
 
 /**
@@ -184,17 +194,28 @@ export class TestMesh {
 
   /**
    * Starts one more instance of `service`, with a switch for faults before its handler. Resolves
-   * when all members that call the service know of it.
+   * when all members that call the service know of it. An application that calls the mesh itself is
+   * given as `{ app: (mesh) => … }`.
    *
    * @throws as {@link TestMesh.join} and `mesh.serve` do
+   * @example
+   * ```ts
+   * await testMesh.serve('inventory', (request, response) => response.end('7 left'))
+   * await testMesh.serve('checkout', { app: (mesh) => createApp(mesh) })
+   * ```
    */
-  async serve(service: string, handler: HttpHandler, options: TestServeOptions = {}): Promise<TestInstance> {
+  async serve(
+    service: string,
+    handler: HttpHandler | TestApplication,
+    options: TestServeOptions = {},
+  ): Promise<TestInstance> {
     const { faults = new Faults(), member, server: serveOptions } = options
     const { Application } = await import('../server/http/application.ts')
     const { applicationOf } = await import('../server/http/handler.ts')
-    const { listener, events } = await applicationOf(handler)
+    const given = isTestApplication(handler) ? undefined : await applicationOf(handler)
     const mesh = await this.join(service, member)
     try {
+      const { listener, events } = given ?? (await applicationOf(await (handler as TestApplication).app(mesh)))
       const before = this.registry.revision
       const server = await mesh.serve(new Application(faults.before(listener), events) as never, serveOptions)
       await this.#inForce([service], before)
@@ -229,14 +250,21 @@ export class TestMesh {
   }
 
   /**
-   * Applies policy documents and Gateway API manifests atomically, as `inmesh apply` does. Resolves
-   * when they are in force in every member concerned.
+   * Applies policy documents and Gateway API manifests atomically, as `inmesh apply` does: a list,
+   * or the text of a file of them (YAML or JSON). Resolves when they are in force in every member
+   * concerned.
    *
+   * @throws OptionsError naming the line of every mistake in a text
    * @throws ApiError `invalid-policy` with an issue for every mistake
    * @throws MeshError `registry-unavailable` if a member has not taken them within 10 s
    * @throws StorageError after {@link TestMesh.close}
    */
-  async apply(documents: readonly unknown[]): Promise<readonly PolicyChange[]> {
+  async apply(policies: readonly unknown[] | string): Promise<readonly PolicyChange[]> {
+    const documents = typeof policies === 'string' ? await documentsIn(policies) : policies
+    if (!Array.isArray(documents)) {
+      const message = `expected a list of policy documents, or their text, got ${show(documents)}`
+      throw new OptionsError('apply', [{ path: [], message }])
+    }
     if (documents.length === 0) return []
     const before = this.registry.revision
     const changes = await this.registry.applyPolicies(documents)
@@ -317,5 +345,29 @@ export class TestMesh {
 
   #assertOpen(service: string): void {
     if (this.#closing !== undefined) throw new MeshError('the test mesh was closed', { code: 'closed', service })
+  }
+}
+
+function isTestApplication(handler: HttpHandler | TestApplication): handler is TestApplication {
+  if (typeof handler !== 'object' || handler === null) return false
+  const { app, handle, routing } = handler as Partial<Record<'app' | 'handle' | 'routing', unknown>>
+  return typeof app === 'function' && handle === undefined && routing === undefined
+}
+
+/** @throws OptionsError naming the line of every mistake */
+async function documentsIn(text: string): Promise<readonly unknown[]> {
+  const [{ parsePolicyFile }, { Failure }] = await Promise.all([
+    import('../cli/policy-file.ts'),
+    import('../cli/failure.ts'),
+  ])
+  try {
+    return parsePolicyFile(text, 'policies').documents
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error
+    const issues = error.issues.map(({ line, path, message }) => ({
+      path: [],
+      message: `line ${line}: ${path === '' ? '' : `${path}: `}${message}`,
+    }))
+    throw new OptionsError('apply', issues.length > 0 ? issues : [{ path: [], message: error.message }])
   }
 }

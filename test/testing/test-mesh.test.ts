@@ -42,6 +42,42 @@ describe('a test mesh', () => {
     for (let i = 0; i < 5; i++) expect(await ask()).toBe('two')
   })
 
+  it('serves an application that is made with the mesh it is served in', async () => {
+    await testMesh.serve('inventory', (_req, res) => res.end('7 left'))
+    const orders = await testMesh.serve('orders', {
+      app: async (mesh) => {
+        const inventory = mesh.http('inventory')
+        return async (_req, res) => res.end(await (await inventory.get('/items/42')).text())
+      },
+    })
+    const checkout = await testMesh.join('checkout')
+    orders.faults.set({ status: 503, times: 1 })
+    expect(await (await checkout.fetch('http://orders/')).text()).toBe('7 left')
+    expect(orders.faults.requests).toBe(2)
+    const fails = testMesh.serve('broken', { app: () => Promise.reject(new Error('no database')) })
+    await expect(fails).rejects.toThrow('no database')
+    await expect(testMesh.serve('broken', { app: () => 5 as never })).rejects.toThrow(/handler/)
+  })
+
+  it('takes documents as the text of a file, and names the line of each mistake', async () => {
+    await testMesh.serve('inventory', (_req, res) => res.end('7'))
+    const checkout = await testMesh.join('checkout')
+    expect((await checkout.fetch('http://inventory/')).status).toBe(200)
+    await testMesh.apply('service: inventory\nallow: []\n---\nservice: mesh\ntimeout: 3s\n')
+    expect((await checkout.fetch('http://inventory/')).status).toBe(403)
+    const wrong = 'service: inventory\nretry:\n  attempts: 0\n'
+    await expect(testMesh.apply(wrong)).rejects.toThrow(/^apply: line 3: retry\.attempts: expected/)
+    await expect(startTestMesh({ policies: wrong })).rejects.toThrow(OptionsError)
+    await expect(testMesh.apply({ service: 'inventory' } as never)).rejects.toThrow(/expected a list/)
+    await expect(testMesh.registry.applyPolicies('service: inventory' as never)).rejects.toThrow(/expected a list/)
+  })
+
+  it('says where its switch for faults goes', async () => {
+    const mesh = await testMesh.join('inventory')
+    const wrong = mesh.serve(() => {}, { faults: new Faults() } as never)
+    await expect(wrong).rejects.toThrow(/faults: expected a list of rules.*mesh\.serve\(faults\.before\(app\)\)/)
+  })
+
   it('serves TCP, and its callers know of a further instance at once', async () => {
     const checkout = await testMesh.join('checkout')
     const waiting = checkout.connect('redis', { timeout: '10s' })
