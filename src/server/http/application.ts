@@ -1,5 +1,6 @@
 /** The application behind an HTTP server: its request listener and the other events it handles. */
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import type { UpgradeListener } from './options.ts'
 
 /** A `node:http` request listener; a promise that rejects is answered with 500. */
@@ -23,7 +24,8 @@ export interface ApplicationEvents {
   /** Whether a listener for upgrades exists now. */
   readonly upgrades: boolean
   readonly upgrade: UpgradeListener
-  listening(): unknown
+  /** `address`: where the mesh listens for it. */
+  listening(address: AddressInfo): unknown
   /** It is in the mesh, until `leave` has ended. */
   served(leave: () => Promise<void>): void
   /** The server has closed. */

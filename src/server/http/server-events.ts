@@ -1,6 +1,7 @@
 /** Calls the listeners of a `node:http` server that does not listen itself. */
 import { Server } from 'node:http'
 import type { ApplicationEvents, HttpListener } from './application.ts'
+import { listenFor } from './served-address.ts'
 
 /** A framework's lifecycle: `listening` runs after the listeners, `closed` replaces them. */
 interface Lifecycle {
@@ -10,15 +11,22 @@ interface Lifecycle {
 }
 
 export function serverEvents(server: Server, lifecycle?: Lifecycle): ApplicationEvents {
+  let listensNoMore: (() => void) | undefined
   return {
     ...requestEvents(server),
     // A spread reads the getter once.
     get upgrades() {
       return server.listenerCount('upgrade') > 0
     },
-    listening: () => Promise.all([callListeners(server, 'listening'), lifecycle?.listening()]),
+    listening: (address) => {
+      listensNoMore = listenFor(server, address)
+      return Promise.all([callListeners(server, 'listening'), lifecycle?.listening()])
+    },
     served: (leave) => lifecycle?.served(leave),
-    closed: () => (lifecycle === undefined ? server.emit('close') : lifecycle.closed()),
+    closed: () => {
+      listensNoMore?.()
+      return lifecycle === undefined ? server.emit('close') : lifecycle.closed()
+    },
   }
 }
 

@@ -122,7 +122,7 @@ export class HttpServer extends ServerBase implements HttpServerCallHost, HttpPr
 
   /** For the one that makes it: the application hears that it is served. */
   listening(): void {
-    this.#notify(() => this.application.events?.listening(), 'listening')
+    this.#notify(() => this.application.events?.listening(this.acceptor.address), 'listening')
   }
 
   override stopAccepting(): void {

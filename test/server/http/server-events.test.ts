@@ -1,9 +1,11 @@
+import { once } from 'node:events'
 import { createServer, IncomingMessage, ServerResponse } from 'node:http'
 import { createServer as createHttp2Server } from 'node:http2'
 import { createServer as createSecureServer } from 'node:https'
 import { createServer as createNetServer } from 'node:net'
 import fastify from 'fastify'
 import { describe, expect, it } from 'vitest'
+import { OptionsError } from '../../../src/options/fields.ts'
 import { compileIntentions } from '../../../src/server/authorization/intentions.ts'
 import { sendRaw, serve } from '../rig.ts'
 
@@ -114,6 +116,23 @@ it.each([
   await expect(serve(handler as never)).rejects.toThrow(hint)
 })
 
+it('a server listens nowhere else while the mesh serves it, and may when it does no more', async () => {
+  const app = createServer((_request, response) => void response.end('ok'))
+  const first = (await serve(app)).server
+  const second = (await serve(app)).server
+  expect(app.address()).toMatchObject({ port: second.port })
+  await second.close()
+  expect(app.address()).toMatchObject({ port: first.port })
+  expect(() => app.listen(0)).toThrow(OptionsError)
+  const failed = once(app, 'error')
+  app.listen(0)
+  expect(await failed).toEqual([expect.any(OptionsError)])
+  await first.close()
+  expect(app.address()).toBeNull()
+  await once(app.listen(0, '127.0.0.1'), 'listening')
+  app.close()
+})
+
 describe('a Fastify instance', () => {
   it.each([
     [{ requestTimeout: 1_000 }, /requestTimeout.*option `requestTimeout`/],
@@ -147,6 +166,22 @@ describe('a Fastify instance', () => {
     const { failures } = await serve(app as never)
     await expect.poll(() => heard).toEqual(['first', 'second', 'plugin'])
     await expect.poll(() => String(failures)).toMatch(/mine/)
+  })
+
+  it('tells the address that the mesh listens on, to its hooks, too, and does not listen once more', async () => {
+    const app = fastify()
+    const origins: string[] = []
+    app.addHook('onListen', async () => void origins.push(app.listeningOrigin))
+    const { server } = await serve(app as never)
+    const origin = `http://127.0.0.1:${server.port}`
+    await expect.poll(() => origins).toEqual([origin])
+    expect(app.addresses()).toEqual([{ address: '127.0.0.1', family: 'IPv4', port: server.port }])
+    await expect(app.listen({ port: 0 })).rejects.toThrow(/^listen: the mesh listens.*mode: 'permissive'/)
+    const called = new Promise((resolve) => app.listen({ port: 0 }, resolve))
+    expect(await called).toBeInstanceOf(OptionsError)
+    expect(app.listeningOrigin).toBe(origin)
+    await server.drain({ lameDuckMs: 0 })
+    expect(app.addresses()).toEqual([])
   })
 
   it('asks the listeners that stand before its own', async () => {
