@@ -14,7 +14,7 @@ const SERVICE = { echo: { path: '/shop.Echo/echo', requestStream: false, respons
 const EchoClient = grpc.makeGenericClientConstructor(SERVICE, 'Echo')
 
 async function main() {
-  const options = { stateDir: 'memory', drainNotice: 0 }
+  const options = { stateDir: 'memory', drainNotice: 0, joinTimeout: '60s' }
   const inventory = await joinMesh({ ...options, service: 'inventory' })
   await inventory.serve((_request, response) => response.end(currentCall()?.peer?.service))
   const server = new grpc.Server()
