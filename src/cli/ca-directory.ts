@@ -2,11 +2,12 @@
  * Authorities in directories: an offline root, and an intermediate for `inmesh registry --ca-dir`.
  * No key is ever overwritten.
  */
-import { existsSync, lstatSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, lstatSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Authority, createAuthority, loadAuthority } from '../identity/certificate.ts'
 import { createIntermediateRequest, isForOtherDomain, issueIntermediate } from '../identity/intermediate.ts'
 import { generateIdentityKey, privateKeyPem, readP256PrivateKey } from '../identity/key.ts'
+import { makePrivateDirectory } from '../identity/private-directory.ts'
 import { insecurePermissions } from '../identity/private-files.ts'
 import { readSigningRequest } from '../identity/signing-request.ts'
 import { BACKDATED_MS } from '../identity/validity.ts'
@@ -116,7 +117,7 @@ function readSecret(path: string): string {
 
 function prepare(directory: string): void {
   try {
-    mkdirSync(directory, { recursive: true, mode: 0o700 })
+    makePrivateDirectory(directory)
     if (!statSync(directory).isDirectory()) throw new Error('it is no directory')
   } catch (error) {
     throw refuse(`${directory} cannot be used: ${(error as Error).message}`)

@@ -4,12 +4,13 @@
  */
 import { randomBytes } from 'node:crypto'
 import { constants, type Stats } from 'node:fs'
-import { access, chmod, lstat, mkdir, open, readdir, rename, stat, unlink } from 'node:fs/promises'
+import { access, lstat, open, readdir, rename, stat, unlink } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { Clock } from '../core/clock.ts'
 import { OptionsError } from '../options/fields.ts'
 import type { Identity } from './identity.ts'
 import { isUnderRoot, makeIdentity } from './identity-check.ts'
+import { makePrivateDirectory } from './private-directory.ts'
 import { insecureLink, insecurePermissions } from './private-files.ts'
 import { bundleOf, type OlderBundle } from './trust-bundle.ts'
 
@@ -165,10 +166,7 @@ function refuseOthers(path: string, found: Stats, mode: '600' | '700'): void {
 
 async function prepareDirectory(directory: string): Promise<void> {
   try {
-    // What `mkdir` makes is subject to the umask, so the mode is set again; an existing directory
-    // is not touched.
-    const made = await mkdir(directory, { recursive: true, mode: 0o700 })
-    if (made !== undefined) await chmod(directory, 0o700)
+    makePrivateDirectory(directory)
     const link = await lstat(directory)
     const turned = link.isSymbolicLink() ? insecureLink(directory, link) : undefined
     if (turned !== undefined) refuse(turned)

@@ -2,18 +2,9 @@
  * The data directory of a registry, which holds the authority's key. Refuses a directory that
  * others can read or replace, before anything in it is opened.
  */
-import {
-  chmodSync,
-  lstatSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs'
+import { chmodSync, lstatSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { makePrivateDirectory } from '../../identity/private-directory.ts'
 import { insecureLink, insecurePermissions } from '../../identity/private-files.ts'
 import { OptionsError } from '../../options/fields.ts'
 
@@ -29,8 +20,7 @@ const BESIDE_STORE = ['', '-wal', '-shm', '-journal', '-run']
  */
 export function prepareDataDirectory(directory: string): string | undefined {
   try {
-    // What is made is subject to the umask, so the mode is set again.
-    if (mkdirSync(directory, { recursive: true, mode: 0o700 }) !== undefined) chmodSync(directory, 0o700)
+    makePrivateDirectory(directory)
     checkDirectory(directory)
     for (const end of BESIDE_STORE) checkFile(join(directory, `${STORE_FILE}${end}`))
     return insecureFile(join(directory, ADMIN_TOKEN_FILE))

@@ -2,10 +2,11 @@
  * The embedded engine: one SQLite file, durable at every commit. All transactions of one event loop
  * turn share a commit; node:sqlite loads when a file is opened.
  */
-import { chmodSync, closeSync, constants, mkdirSync, openSync } from 'node:fs'
+import { chmodSync, closeSync, constants, openSync } from 'node:fs'
 import { dirname } from 'node:path'
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import { reasonOf } from '../../core/errors.ts'
+import { makePrivateDirectory } from '../../identity/private-directory.ts'
 import { CompactedError, StorageError } from './errors.ts'
 import { Incarnation } from './incarnation.ts'
 import { LocalAnnouncements } from './local-announcements.ts'
@@ -77,7 +78,7 @@ export class SqliteStorage implements Storage {
    */
   static async open(options: SqliteStorageOptions): Promise<SqliteStorage> {
     const { DatabaseSync } = await import('node:sqlite')
-    mkdirSync(dirname(options.path), { recursive: true, mode: 0o700 })
+    makePrivateDirectory(dirname(options.path))
     const incarnation = new Incarnation(options.path)
     // SQLite gives its side files the mode of the main one, so that one must be right before it is
     // opened.
