@@ -11,6 +11,7 @@ import { withoutPassword } from '../options/fields.ts'
 import { ADMIN_TOKEN_FILE, defaultDataDirectory } from './data-directory.ts'
 import { EXIT, Failure, invalidUsage } from './failure.ts'
 import { firstReachable } from './first-reachable.ts'
+import { type Tell, tellIfSlow } from './patience.ts'
 import { isLoopbackUrl, RegistryApi } from './registry-api.ts'
 import { type CliContext, Terminal } from './terminal.ts'
 
@@ -56,15 +57,19 @@ export async function connect(
   flags: ConnectionFlags,
 ): Promise<{ api: RegistryApi; terminal: Terminal }> {
   const terminal = new Terminal(surroundings, flags.json === true)
-  const url = await findUrl(surroundings.env, flags)
+  const tell: Tell = (text) => terminal.note(text)
+  const url = await findUrl(surroundings.env, flags, tell)
   const given = await givenToken(surroundings.env, flags)
   const found = given === undefined && isLoopbackUrl(url) ? await localToken(surroundings.env) : undefined
-  return { api: new RegistryApi({ url, token: given ?? found, tokenIsGuess: given === undefined }), terminal }
+  const address = { url, token: given ?? found, tokenIsGuess: given === undefined }
+  return { api: new RegistryApi(address, tell), terminal }
 }
 
 /** The first registry of the flags that takes a connection. */
-export async function findUrl(env: CliContext['env'], flags: ConnectionFlags): Promise<URL> {
-  return await firstReachable(findUrls(env, flags))
+export async function findUrl(env: CliContext['env'], flags: ConnectionFlags, tell: Tell): Promise<URL> {
+  const urls = findUrls(env, flags)
+  const origins = urls.map(({ origin }) => origin).join(', ')
+  return await tellIfSlow(tell, `a registry that takes connections: ${origins}`, firstReachable(urls))
 }
 
 /** All registries of the flags. @throws Failure naming the flag or variable that is wrong */

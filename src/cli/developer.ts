@@ -6,6 +6,7 @@
 import { performance } from 'node:perf_hooks'
 import type { Command } from 'commander'
 import type { Mesh } from '../mesh/mesh.ts'
+import type { MeshSettings } from '../mesh/options.ts'
 import { serviceName } from '../options/names.ts'
 import { didYouMean } from '../options/nearest.ts'
 import { listOf, shape, text } from './answer-shape.ts'
@@ -13,6 +14,7 @@ import { type ConnectionFlags, connect, findUrls, withConnection } from './conne
 import { EXIT, Failure } from './failure.ts'
 import { parsed } from './flag-values.ts'
 import { meshSettings } from './mesh-settings.ts'
+import { tellIfSlow } from './patience.ts'
 import { REQUEST_TIMEOUT_MS, type RegistryApi, RegistryRefusal } from './registry-api.ts'
 import { type CliContext, Terminal } from './terminal.ts'
 
@@ -75,14 +77,16 @@ export async function joinAsDeveloper(surroundings: CliContext, flags: Developer
   // Before anything is sent.
   meshSettings(options, kept)
   const { startMesh } = await import('../mesh/mesh.ts')
+  const join = (terminal: Terminal, settings: MeshSettings): Promise<Mesh> =>
+    tellIfSlow((text) => terminal.note(text), `the mesh of ${options.registry.join(', ')}`, startMesh(settings))
   if (hasJoinToken) {
-    const mesh = await startMesh(meshSettings(options, kept))
     const terminal = new Terminal(surroundings, flags.json === true)
+    const mesh = await join(terminal, meshSettings(options, kept))
     return { mesh, terminal, service, api: undefined, joinMs: performance.now() - startedAt }
   }
   const { api, terminal } = await connectAsOperator(surroundings, flags, service)
   const { token } = await makeToken(api, service)
-  const mesh = await startMesh(meshSettings({ ...options, joinToken: token }, kept))
+  const mesh = await join(terminal, meshSettings({ ...options, joinToken: token }, kept))
   return { mesh, terminal, service, api, joinMs: performance.now() - startedAt }
 }
 

@@ -11,6 +11,7 @@ import { pinnedTlsOptions, unpinnedTlsOptions } from '../identity/first-contact.
 import { parseToken } from '../identity/join-token.ts'
 import type { Issue } from '../options/fields.ts'
 import { EXIT, Failure } from './failure.ts'
+import { type Tell, tellIfSlow } from './patience.ts'
 
 export const REQUEST_TIMEOUT_MS = 10_000
 /** Of an answer: 10,000 instances are about 4 MiB. */
@@ -50,9 +51,11 @@ export class RegistryRefusal extends Failure {
 
 export class RegistryApi {
   readonly #address: RegistryAddress
+  /** `undefined` once it has answered: a screen may be drawn by then. */
+  #tell: Tell | undefined
 
-  /** @throws Failure if the address must not be trusted as it is given. */
-  constructor(address: RegistryAddress) {
+  /** `tell`: of a slow first answer. @throws Failure if the address must not be trusted as given */
+  constructor(address: RegistryAddress, tell?: Tell) {
     const { url, pin, tokenIsGuess } = address
     const plain = url.protocol === 'http:'
     const token = plain && tokenIsGuess === true ? undefined : address.token
@@ -69,6 +72,7 @@ export class RegistryApi {
       throw new Failure(EXIT.invalid, 'token-missing', `${url.origin} needs an admin token: ${wanted}`)
     }
     this.#address = { ...address, token }
+    this.#tell = tell
   }
 
   /** `signal` gives up. */
@@ -96,7 +100,7 @@ export class RegistryApi {
     given?: AbortSignal,
   ): Promise<T> {
     const { url } = this.#address
-    const { status, text } = await send(this.#address, method, path, body, precondition, given)
+    const { status, text } = await this.#first(send(this.#address, method, path, body, precondition, given))
     const answer = parse(text)
     if (status >= 200 && status < 300) {
       if (typeof answer !== 'object' || answer === null) throw unreadable(url)
@@ -116,7 +120,8 @@ export class RegistryApi {
     const { url } = this.#address
     let response: IncomingMessage
     try {
-      response = await open(this.#address, 'POST', path, { body, ...(signal !== undefined && { signal }) })
+      const opening = open(this.#address, 'POST', path, { body, ...(signal !== undefined && { signal }) })
+      response = await this.#first(opening)
     } catch (error) {
       if (signal?.aborted === true) return
       throw error
@@ -134,7 +139,15 @@ export class RegistryApi {
 
   /** For what is no JSON. */
   probe(path: string): Promise<{ status: number; text: string }> {
-    return send(this.#address, 'GET', path, undefined)
+    return this.#first(send(this.#address, 'GET', path, undefined))
+  }
+
+  async #first<T>(answer: Promise<T>): Promise<T> {
+    const tell = this.#tell
+    if (tell === undefined) return await answer
+    const answered = await tellIfSlow(tell, `the registry at ${this.url}`, answer)
+    this.#tell = undefined
+    return answered
   }
 }
 

@@ -27,7 +27,9 @@ export function addRepinCommand(token: Command, surroundings: CliContext): void 
       throw new Failure(EXIT.invalid, 'invalid-token', message)
     }
     // Verified by the root that the token has, and without its secret.
-    const api = new RegistryApi({ url: await findUrl(env, flags), token: undefined, pin: found.fingerprint })
+    const tell = (text: string): void => terminal.note(text)
+    const url = await findUrl(env, flags, tell)
+    const api = new RegistryApi({ url, token: undefined, pin: found.fingerprint }, tell)
     const { roots } = await api.get<{ roots: string[] }>('/v1/bundle')
     const pins = roots.map((root) => rootFingerprint(new X509Certificate(root)))
     const [fingerprint] = pins

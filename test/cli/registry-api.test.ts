@@ -27,6 +27,20 @@ const body = (status: number, value: unknown) => (_: IncomingMessage, response: 
   response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(value))
 }
 
+describe('a registry that answers late', () => {
+  const late: Parameters<typeof against>[0] = (_, response) => {
+    setTimeout(() => response.end('{"ready":true,"services":[]}'), 1_200)
+  }
+
+  it('is waited for with a word on stderr, and without one in JSON', async () => {
+    const { code, stderr } = await against(late, ['services'])
+    expect(code).toBe(0)
+    expect(stderr).toMatch(/^waiting for the registry at http:\/\/127\.0\.0\.1:\d+\n$/)
+    server?.close()
+    expect((await against(late, ['services', '--json'])).stderr).toBe('')
+  })
+})
+
 describe('answers of a registry', () => {
   it('lists instances, and no escape sequence of theirs reaches the terminal', async () => {
     const instance = {
