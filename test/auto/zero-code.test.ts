@@ -68,8 +68,9 @@ test('a server in CommonJS and a client in ESM are meshed unchanged, and other t
     { client: 'axios', answer: meshed('5') },
     { client: 'node:http', answer: meshed('6') },
     { client: 'grpc', answer: { left: 7 } },
+    { client: 'nice-grpc', answer: { left: 7 } },
   ])
-  expect(client.complaints).toContain('called through the mesh: inventory (fetch 3, http 2, gRPC 1)')
+  expect(client.complaints).toContain('called through the mesh: inventory (fetch 3, http 2, gRPC 2)')
   expect(client.complaints).toMatch(/called outside the mesh: 127\.0\.0\.1 \(.*fetch 1\)/)
 })
 

@@ -1,8 +1,9 @@
-// A client that knows nothing of a mesh: fetch, undici and grpc-js, in ESM. It ends by itself.
+// A client that knows nothing of a mesh: fetch, undici, grpc-js and nice-grpc, in ESM. It ends by itself.
 import { get } from 'node:http'
 import grpc from '@grpc/grpc-js'
 import { loadSync } from '@grpc/proto-loader'
 import axios from 'axios'
+import { createChannel, createClient } from 'nice-grpc'
 import { Agent, request, setGlobalDispatcher, fetch as undiciFetch } from 'undici'
 
 const [, , proto, plain] = process.argv
@@ -28,3 +29,5 @@ await new Promise((resolve) => {
     resolve()
   })
 })
+const nice = createClient(shop.Inventory.service, createChannel('http://inventory.mesh:50051'))
+tell('nice-grpc', await nice.Get({ sku: 'a' }))
