@@ -33,7 +33,7 @@ class Inventory {
 
   /** By axios, with the agent of the mesh. */
   async priceByAxios(sku: string): Promise<unknown> {
-    return (await firstValueFrom(this.axios.get(`http://inventory.mesh/items/${sku}`))).data
+    return (await firstValueFrom(this.axios.get(`http://inventory:4001/items/${sku}`))).data
   }
 
   /** By gRPC. */
@@ -84,7 +84,14 @@ const protoPath = join(import.meta.dirname, '../shop.proto')
 @Module({
   imports: [
     MeshModule.forRoot({ service: 'orders' }),
-    HttpModule.registerAsync({ inject: [Mesh], useFactory: (mesh: Mesh) => ({ httpAgent: mesh.agent() }) }),
+    HttpModule.registerAsync({
+      inject: [Mesh],
+      useFactory: (mesh: Mesh) => {
+        // By `services`, URLs stay as they were without a mesh.
+        const agent = mesh.agent({ services: ['inventory'], timeout: '5s' })
+        return { httpAgent: agent, httpsAgent: agent, proxy: false }
+      },
+    }),
     ClientsModule.registerAsync([
       {
         name: 'STOCK',

@@ -264,8 +264,7 @@ export function fields<S extends Shape>(shape: S): Field<ParsedShape<S>, GivenSh
       }
       for (const key of Object.keys(value)) {
         if (!Object.hasOwn(shape, key)) {
-          const hint = didYouMean(key, keys)
-          issues.push({ path: [...path, key], message: `unknown key${hint || `; valid keys are ${keys.join(', ')}`}` })
+          issues.push({ path: [...path, key], message: unknownKey(key, keys) })
         }
       }
       for (const key of keys) {
@@ -279,6 +278,11 @@ export function fields<S extends Shape>(shape: S): Field<ParsedShape<S>, GivenSh
       return Object.freeze(parsed) as ParsedShape<S>
     },
   }
+}
+
+/** The message about a key that is none of `valid`. */
+export function unknownKey(key: string, valid: readonly string[]): string {
+  return `unknown key${didYouMean(key, valid) || `; valid keys are ${valid.join(', ')}`}`
 }
 
 /** A missing key becomes `undefined`. */

@@ -25,11 +25,11 @@ export const Mesh = class Mesh {
 } as unknown as abstract new () => JoinedMesh
 
 /**
- * What `MeshModule` itself injects, so that the error names the module and not a dependency.
+ * What the library itself injects and finds, so that the error names the module to import.
  *
  * @throws Error if no module of the application has joined
  */
 export function joined(mesh: Mesh | undefined): Mesh {
   if (mesh !== undefined) return mesh
-  throw new Error("MeshModule has no options: import MeshModule.forRoot({ service: '…' }) once, in the root module")
+  throw new Error("no module has joined the mesh: import MeshModule.forRoot({ service: '…' }) once, in the root module")
 }

@@ -22,7 +22,7 @@ import { MeshDrainModule } from './drain.ts'
 import { joined, Mesh } from './mesh-token.ts'
 
 /**
- * The options of `joinMesh`; each can come from an `INMESH_*` variable. `handleSignals` says
+ * The options of `joinMesh`; most can come from an `INMESH_*` variable. `handleSignals` says
  * whether `serveNest` enables Nest's shutdown hooks for SIGTERM and Ctrl-C. @defaultValue true
  */
 export interface MeshModuleOptions extends MeshOptions {}
@@ -74,7 +74,7 @@ export class MeshModule implements OnApplicationShutdown {
   }
 
   /**
-   * @param options - of `joinMesh`; all of them can come from `INMESH_*` variables
+   * @param options - of `joinMesh`; without them, `INMESH_SERVICE` and others say it
    * @throws OptionsError and MeshError, as `joinMesh`, when the application is created
    */
   static forRoot(options: MeshModuleOptions = {}): DynamicModule {
@@ -135,7 +135,10 @@ async function join(options: MeshModuleOptions): Promise<Mesh> {
   try {
     // Nest's shutdown hooks handle signals, so that its providers are destroyed in order.
     const mesh = await joinMesh({ ...options, handleSignals: false })
-    logger.log(`Joined the mesh as ${service}`)
+    if (mesh.stale) {
+      const known = 'with what it knew before'
+      logger.warn(`Started as ${service} ${known}: no registry at ${registry.join(', ')} has answered yet`)
+    } else logger.log(`Joined the mesh as ${service}`)
     return mesh
   } finally {
     clearTimeout(slow)

@@ -1,6 +1,6 @@
 /** Serves a Nest application in the mesh, in place of `app.listen()`. */
 import type { INestApplication, InjectionToken } from '@nestjs/common'
-import { HttpAdapterHost } from '@nestjs/core'
+import { HttpAdapterHost, ModulesContainer } from '@nestjs/core'
 import type { MeshServer } from '../../mesh/mesh-server.ts'
 import type { ServeOptions } from '../../mesh/serve-options.ts'
 import { OptionsError, show } from '../../options/fields.ts'
@@ -19,7 +19,7 @@ const SIGNALS = ['SIGTERM', 'SIGINT']
  *
  * @param options - of `mesh.serve`, such as `port`
  * @throws OptionsError if `app` is no HTTP application, listens already, or has options without
- * effect, and what `mesh.serve` throws
+ * effect, Error if no module has joined (`MeshModule.forRoot`), and what `mesh.serve` throws
  * @example
  * ```ts
  * const app = await NestFactory.create(AppModule)
@@ -61,13 +61,10 @@ function assertOptions(app: INestApplication): void {
   }
 }
 
-/** `undefined`: no module provides it, for which Nest throws. */
+/** `undefined`: no module provides it, for which `app.get` would end the process. */
 function find<T>(app: INestApplication, token: InjectionToken): T | undefined {
-  try {
-    return app.get<T>(token, { strict: false })
-  } catch {
-    return undefined
-  }
+  const modules = [...app.get(ModulesContainer, { strict: false }).values()]
+  return modules.some(({ providers }) => providers.has(token)) ? app.get<T>(token, { strict: false }) : undefined
 }
 
 function wrong(message: string): OptionsError {

@@ -205,14 +205,16 @@ test('an application that serves gRPC alone gets its mesh from a factory', async
   expect(await late).toMatchObject({ left: 7 })
 })
 
-test('options of Nest without effect are refused with what takes their place', async () => {
+test('options that are mistyped or without effect are refused with what to write', async () => {
   const mesh = await testMesh.join('orders')
   const make = (options: object) => () => new MeshServerGrpc({ mesh, ...PROTO, ...options })
   expect(make({ url: '0.0.0.0:50051' })).toThrow('url: would have no effect: use `serve: { port }`; the mesh listens')
   expect(make({ credentials: {} })).toThrow("credentials: would have no effect: mTLS is the mesh's")
+  expect(make({ serv: { port: 9090 } })).toThrow("serv: unknown key; did you mean 'serve'?")
   expect(make({ mesh: undefined })).toThrow('mesh: expected the mesh, got undefined')
   const client = (options: object) => () => new MeshClientGrpc({ mesh, service: 'inventory', ...PROTO, ...options })
   expect(client({ url: 'inventory:50051' })).toThrow('url: would have no effect')
   expect(client({ maxReceiveMessageLength: 1 })).toThrow('use `client: { maxReceiveMessageBytes }`')
+  expect(client({ service: undefined, servce: 'inventory' })).toThrow("servce: unknown key; did you mean 'service'?")
   expect(client({ service: undefined })).toThrow('service: expected the name of a service, got undefined')
 })

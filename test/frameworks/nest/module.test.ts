@@ -1,3 +1,6 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { Controller, forwardRef, Get, Inject, Injectable, Module, Param, Scope } from '@nestjs/common'
 import { NestFactory, REQUEST } from '@nestjs/core'
 import { Test } from '@nestjs/testing'
@@ -14,7 +17,7 @@ import {
 import type { MeshOptions } from '../../../src/index.ts'
 import { circuitBreaker, retry } from '../../../src/resilience/index.ts'
 import { startTestMesh, type TestMesh } from '../../../src/testing/index.ts'
-import { createApp, createFrom, joining } from './rig.ts'
+import { closeApp, createApp, createFrom, joining } from './rig.ts'
 
 let testMesh: TestMesh
 let asked = 0
@@ -198,6 +201,21 @@ test('a start that waits for the registry says so, and ends with the reason', as
   expect(lines).toEqual([
     'Waiting for the registry at https://127.0.0.1:1 to join the mesh as lonely, for 2500ms at most',
   ])
+})
+
+test('a start from the disk says that no registry has answered', async () => {
+  const stateDir = await mkdtemp(join(tmpdir(), 'inmesh-nest-'))
+  await closeApp(await createFrom({ imports: [MeshModule.forRoot(joining(testMesh, 'kept', { stateDir }))] }))
+  const lines: string[] = []
+  const logger = { log: () => {}, error: () => {}, warn: (message: string) => lines.push(message) }
+  const again = joining(testMesh, 'kept', { stateDir, registry: 'https://127.0.0.1:1', joinTimeout: 500 })
+  const app = await createFrom({ imports: [MeshModule.forRoot(again)] }, undefined, { logger })
+  expect(app.get(Mesh).stale).toBe(true)
+  expect(lines).toEqual([
+    'Started as kept with what it knew before: no registry at https://127.0.0.1:1 has answered yet',
+  ])
+  await closeApp(app)
+  await rm(stateDir, { recursive: true })
 })
 
 test('a test replaces one client, or the whole mesh by that of inmesh/testing', async () => {

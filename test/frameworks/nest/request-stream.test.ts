@@ -20,6 +20,8 @@ import {
   of,
   Subject,
   switchMap,
+  throwError,
+  timer,
   toArray,
 } from 'rxjs'
 import { afterAll, beforeAll, expect, test } from 'vitest'
@@ -133,6 +135,15 @@ test.each(['auto', 'http1'] as const)(
     )
     expect(await lastValueFrom(ofNest.sum(unending))).toMatchObject({ sku: 'closed' })
     expect(await firstValueFrom(ofNest.chat(unending))).toMatchObject({ sku: '0' })
+    await expect.poll(() => listening).toBe(0)
+
+    // An error of the requests is the error of the call, at once or later.
+    const failing = throwError(() => new Error('no more items'))
+    for (const method of ['sum', 'chat'] as const) {
+      for (const items of [failing, of({ sku: '0' }).pipe(concatWith(timer(1), failing))]) {
+        await expect(lastValueFrom(ofNest[method](items as Observable<Item>))).rejects.toThrow('no more items')
+      }
+    }
     await expect.poll(() => listening).toBe(0)
   },
 )

@@ -21,7 +21,7 @@ import { type AbstractHttpAdapter, HttpAdapterHost, NestFactory } from '@nestjs/
 import { ExpressAdapter } from '@nestjs/platform-express'
 import { FastifyAdapter } from '@nestjs/platform-fastify'
 import { map, type Observable } from 'rxjs'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { Mesh, serveNest } from '../../../src/frameworks/nest/index.ts'
 import { currentCall } from '../../../src/index.ts'
 import { startTestMesh, type TestMesh } from '../../../src/testing/index.ts'
@@ -164,7 +164,10 @@ test('what cannot be served is refused with what to do', async () => {
   }
 
   class Empty {}
-  const outside = await NestFactory.create({ module: Empty }, { logger: false, abortOnError: false })
+  const exit = vi.spyOn(process, 'exit')
+  const outside = await NestFactory.create({ module: Empty }, { logger: false })
   await expect(serveNest(outside)).rejects.toThrow('import MeshModule.forRoot(')
+  expect(exit).not.toHaveBeenCalled()
+  exit.mockRestore()
   await outside.close()
 })

@@ -1,9 +1,10 @@
 /** Nest's `ClientGrpc`, whose clients are of the mesh. */
 import { ClientGrpcProxy, type GrpcOptions } from '@nestjs/microservices'
+import { catchError, isObservable, NEVER, Observable } from 'rxjs'
 import type { GrpcClientClass, GrpcClientOptions } from '../../../client/grpc/client.ts'
-import { type Issue, OptionsError, show } from '../../../options/fields.ts'
+import { type Issue, show } from '../../../options/fields.ts'
 import type { Mesh } from '../mesh-token.ts'
-import { assertWithoutEffect } from './without-effect.ts'
+import { assertOptions, type Names } from './assert-options.ts'
 
 /** Nest's own options of a gRPC client, besides those that say where it connects and how. */
 export interface MeshClientGrpcOptions
@@ -14,6 +15,17 @@ export interface MeshClientGrpcOptions
   readonly service: string
   /** How its clients behave in the mesh, as for `mesh.grpc`. @defaultValue its defaults */
   readonly client?: GrpcClientOptions
+}
+
+const NAMES: Names<MeshClientGrpcOptions> = {
+  mesh: true,
+  service: true,
+  client: true,
+  package: true,
+  protoPath: true,
+  packageDefinition: true,
+  protoLoader: true,
+  loader: true,
 }
 
 /** Nest's other options, each with what takes its place. */
@@ -48,7 +60,7 @@ export class MeshClientGrpc extends ClientGrpcProxy {
   readonly #service: string
   readonly #client: GrpcClientOptions | undefined
 
-  /** @throws OptionsError naming each option that is missing or has no effect */
+  /** @throws OptionsError naming each option that is missing, unknown or has no effect */
   constructor(options: MeshClientGrpcOptions) {
     const { mesh, service, client, ...nest } = options
     const issues: Issue[] = []
@@ -58,8 +70,7 @@ export class MeshClientGrpc extends ClientGrpcProxy {
     if (typeof service !== 'string') {
       issues.push({ path: ['service'], message: `expected the name of a service, got ${show(service)}` })
     }
-    if (issues.length > 0) throw new OptionsError('MeshClientGrpc', issues)
-    assertWithoutEffect('MeshClientGrpc', nest, WITHOUT_EFFECT)
+    assertOptions('MeshClientGrpc', options, NAMES, WITHOUT_EFFECT, issues)
     super(nest)
     this.#mesh = mesh
     this.#service = service
@@ -74,5 +85,23 @@ export class MeshClientGrpc extends ClientGrpcProxy {
     const client = this.#mesh.grpc(definition[name]!, this.#service, this.#client)
     this.clients.set(name, client)
     return client
+  }
+
+  /** For Nest, which throws an error of the requests outside the call: it is the call's error. */
+  override createServiceMethod(
+    client: Parameters<ClientGrpcProxy['createServiceMethod']>[0],
+    name: string,
+  ): (...given: unknown[]) => Observable<unknown> {
+    const method = super.createServiceMethod(client, name)
+    return (requests, ...others) => {
+      if (!isObservable(requests)) return method(requests, ...others)
+      return new Observable((subscriber) => {
+        const failed = (reason: unknown): Observable<never> => {
+          subscriber.error(reason)
+          return NEVER
+        }
+        return method(requests.pipe(catchError(failed)), ...others).subscribe(subscriber)
+      })
+    }
   }
 }

@@ -3,11 +3,11 @@ import { type CustomTransportStrategy, type GrpcOptions, ServerGrpc } from '@nes
 import type { Observable } from 'rxjs'
 import type { GrpcServing, MeshServer } from '../../../mesh/mesh-server.ts'
 import type { ServeGrpcOptions } from '../../../mesh/serve-options.ts'
-import { OptionsError, show } from '../../../options/fields.ts'
+import { type Issue, show } from '../../../options/fields.ts'
 import { OLDEST_GRPC, requirePeer } from '../../../options/optional-peer.ts'
 import type { Mesh } from '../mesh-token.ts'
+import { assertOptions, type Names } from './assert-options.ts'
 import { type RequestCall, requestStream } from './request-stream.ts'
-import { assertWithoutEffect } from './without-effect.ts'
 
 /** Nest's own options of a gRPC server, besides those that say where it listens. */
 export interface MeshServerGrpcOptions
@@ -21,6 +21,22 @@ export interface MeshServerGrpcOptions
 type RequestStreamMethod = ServerGrpc['createRequestStreamMethod']
 /** Of Nest: it keeps messages until `drainBuffer`. */
 type RequestStream = Observable<unknown> & { readonly drainBuffer?: () => void }
+
+const NAMES: Names<MeshServerGrpcOptions> = {
+  mesh: true,
+  serve: true,
+  package: true,
+  protoPath: true,
+  packageDefinition: true,
+  protoLoader: true,
+  loader: true,
+  onLoadPackageDefinition: true,
+  channelOptions: true,
+  keepalive: true,
+  maxSendMessageLength: true,
+  maxReceiveMessageLength: true,
+  maxMetadataSize: true,
+}
 
 /** Nest's other options, each with what takes its place. */
 const WITHOUT_EFFECT = {
@@ -47,14 +63,14 @@ export class MeshServerGrpc extends ServerGrpc implements CustomTransportStrateg
   readonly #nest: Omit<MeshServerGrpcOptions, 'mesh' | 'serve'>
   #server: MeshServer | undefined
 
-  /** @throws OptionsError naming each option that is missing or has no effect */
+  /** @throws OptionsError naming each option that is missing, unknown or has no effect */
   constructor(options: MeshServerGrpcOptions) {
     const { mesh, serve, ...nest } = options
+    const issues: Issue[] = []
     if (typeof mesh?.serveGrpc !== 'function') {
-      const message = `expected the mesh, got ${show(mesh)}; app.get(Mesh), or inject: [Mesh]`
-      throw new OptionsError('MeshServerGrpc', [{ path: ['mesh'], message }])
+      issues.push({ path: ['mesh'], message: `expected the mesh, got ${show(mesh)}; app.get(Mesh), or inject: [Mesh]` })
     }
-    assertWithoutEffect('MeshServerGrpc', nest, WITHOUT_EFFECT)
+    assertOptions('MeshServerGrpc', options, NAMES, WITHOUT_EFFECT, issues)
     super(nest)
     this.#mesh = mesh
     this.#serve = serve
