@@ -57,7 +57,10 @@ export function addRegistryCommand(program: Command, surroundings: CliContext): 
     .description('Run a registry until SIGTERM or SIGINT: discovery, policies and certificate authority of one mesh.')
     .option('--address <ip>', 'address to listen on (default: 127.0.0.1)')
     .option('--port <n>', 'port to listen on; 0 = any free one (default: 7400)')
-    .option('--data-dir <dir>', 'where its state is kept (default: ~/.local/state/inmesh-registry)')
+    .option(
+      '--data-dir <dir>',
+      'where its state is kept (default: ~/.local/state/inmesh-registry, with --dev inmesh-registry-dev)',
+    )
     .option('--memory', 'keep the state in memory only: it dies with the process')
     .option('--dev', 'for development: joining and commands need no token; loopback addresses only')
     .option('--trust-domain <name>', 'the name of the mesh in all identities (default: inmesh.local)')

@@ -20,7 +20,8 @@ import { RETRY_BUDGET, type RetryBudget } from './retry-budget.ts'
 
 const definition = definePolicy('retry', {
   /**
-   * Attempts in all, the first included; 1 is no retry. @defaultValue `3` (SRE book, chapter 21)
+   * Attempts in all, the first included; 1 is no retry. Up to five that certainly were not executed
+   * do not count. @defaultValue `3` (SRE book, chapter 21)
    */
   attempts: withDefault(integer({ min: 1, max: 10 }), 3),
   /**

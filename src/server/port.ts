@@ -2,6 +2,7 @@
  * The socket of a server: one port that takes TLS, plaintext or both, and a Unix socket beside it.
  * The first bytes of a connection tell what it speaks.
  */
+import type { Cluster } from 'node:cluster'
 import { type AddressInfo, createServer as createNetServer, type Server as NetServer, type Socket } from 'node:net'
 import { createServer as createTlsServer, type TLSSocket, type Server as TlsServer } from 'node:tls'
 import type { Clock } from '../core/clock.ts'
@@ -68,7 +69,7 @@ export class Port {
   /** `localDirectory`: where its Unix socket is made. @throws the system's error */
   async listen(localDirectory: LocalDirectory | undefined): Promise<void> {
     const { taken } = this.#owner
-    if (taken === undefined || taken.beside) await this.#bind(taken !== undefined)
+    if (taken === undefined || taken.beside) await this.#bind(taken !== undefined || this.#settings.port === 0)
     taken?.take((socket) => {
       socket.setNoDelay(true)
       socket.setKeepAlive(true, SOCKET_OPTIONS.keepAliveInitialDelay)
@@ -79,7 +80,7 @@ export class Port {
     if (this.#stopped) this.#local?.close()
   }
 
-  /** `exclusive`: in a worker of a cluster, other ports are the same in all workers. */
+  /** `exclusive`: workers of a cluster share a port otherwise, also one that is any free port. */
   #bind(exclusive: boolean): Promise<void> {
     const server = this.#server
     const { host, port } = this.#settings
@@ -89,6 +90,7 @@ export class Port {
         server.off('error', reject)
         // Accepting may fail later, with too many open files; that must not end the process.
         server.on('error', ignore)
+        if (!exclusive && cluster().isWorker) tellShared(port)
         resolve()
       })
     })
@@ -161,3 +163,17 @@ function createServer(owner: PortOwner, settings: PortSettings, tls: TlsServer |
 }
 
 function ignore(): void {}
+
+/** Callers take instances with one address for several, and reach any of them. */
+function tellShared(port: number): void {
+  process.emitWarning(
+    `workers of node:cluster share port ${port}: callers cannot balance over them or leave one out. ` +
+      'Leave out `port`: each worker then listens on a free port and is an instance by itself',
+    { type: 'InmeshWarning', code: 'INMESH_SHARED_PORT' },
+  )
+}
+
+/** Loading it in each process would take longer than most starts. */
+function cluster(): Cluster {
+  return process.getBuiltinModule('node:cluster') as unknown as Cluster
+}
