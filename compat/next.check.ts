@@ -1,6 +1,8 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { joinMesh } from '../src/index.ts'
+import { startRegistry } from '../src/registry/index.ts'
 import { startTestMesh, type TestMesh } from '../src/testing/index.ts'
 import { Project, type Running } from './project.ts'
 
@@ -111,6 +113,32 @@ test(
     await running.printed(/inmesh needs Node\.js, and this code was built for an edge runtime/)
     await running.end('SIGTERM')
     await expect.poll(() => testMesh.registry.counts.sessions).toBe(before)
+  },
+  LONG_MS,
+)
+
+test(
+  '`next start` without a registry answers once there is one, and ends if the registry refuses it',
+  async () => {
+    const before = await startRegistry({ port: 0, memory: true, dev: true, log: false })
+    const { port, url: registry } = before
+    await before.close()
+    const [running, url] = await started([NEXT, 'start', '-p', '0'], { INMESH_REGISTRY: registry })
+    await running.printed(/Ready/)
+    expect((await fetch(url)).status).toBe(500)
+    const back = await startRegistry({ port, memory: true, dev: true, log: false })
+    const options = { registry, stateDir: 'memory', handleSignals: false }
+    const inventory = await joinMesh({ ...options, service: 'inventory' })
+    await inventory.serve((_request, response) => response.end('[{"sku":"apple","left":7}]'))
+    await expect.poll(() => text(url), { timeout: 60_000 }).toContain('apple: 7 left')
+    await running.end('SIGTERM')
+    await inventory.close()
+    await back.close()
+
+    const token = 'inmesh-join.AAAAAAAAAAAAAAAAAAAAAA.BBBBBBBBBBBBBBBBBBBBBBBBBBBB'
+    const [refused] = await started([NEXT, 'start', '-p', '0'], { INMESH_JOIN_TOKEN: token })
+    await refused.printed(/join-refused/)
+    expect(await refused.ended).toEqual([1, null])
   },
   LONG_MS,
 )

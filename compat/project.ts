@@ -103,6 +103,11 @@ export class Running {
   }
 
   /** Resolves with its exit code and signal. */
+  get ended(): Promise<unknown[]> {
+    return this.#ended
+  }
+
+  /** Sends the signal, and resolves as {@link ended}. */
   async end(signal: NodeJS.Signals): Promise<unknown[]> {
     this.#child.kill(signal)
     return this.#ended

@@ -16,6 +16,7 @@ const GROUPS: Readonly<Record<string, readonly string[]>> = {
   Guides: [
     'docs/http-clients.md',
     'docs/frameworks.md',
+    'docs/node-http.md',
     'docs/nest.md',
     'docs/nextjs.md',
     'docs/zero-code.md',
