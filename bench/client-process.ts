@@ -2,6 +2,7 @@
  * A process that calls a service through the mesh, or with another library. All send the same
  * headers and parse the same JSON; each loads only the library it measures.
  */
+import type { ClientRequest } from 'node:http'
 import type { TransportPreference } from 'inmesh'
 import { ANSWERED_APART } from './answers.ts'
 import { answer, driver, givenJob } from './measured-process.ts'
@@ -90,6 +91,20 @@ const WAYS = {
     }
   },
 
+  'node:http': async () => {
+    const [{ Agent, get }, https] = await Promise.all([import('node:http'), import('node:https')])
+    const { credentials } = job
+    if (credentials === undefined) {
+      const agent = new Agent({ keepAlive: true })
+      return { call: (apart) => jsonOf(get(origin() + pathOf(apart), { headers: HEADERS, agent })) }
+    }
+    const { key, cert, ca } = credentials
+    const checkServerIdentity = (): undefined => undefined
+    const tls = { key, cert, ca: [...ca], minVersion: 'TLSv1.3' as const, checkServerIdentity }
+    const agent = new https.Agent({ keepAlive: true, ...tls })
+    return { call: (apart) => jsonOf(https.get(origin() + pathOf(apart), { headers: HEADERS, agent })) }
+  },
+
   got: async () => {
     const [{ default: got }, { Agent }] = await Promise.all([import('got'), import('node:http')])
     const http = new Agent({ keepAlive: true })
@@ -172,6 +187,17 @@ const WAYS = {
     }
   },
 
+  'inmesh agent()': async () => {
+    const mesh = await joined()
+    const { get } = await import('node:http')
+    const agent = mesh.agent()
+    const origin = `http://${job.service}.mesh`
+    return {
+      call: (apart) => jsonOf(get(origin + pathOf(apart), { agent })),
+      around: await whileServing(mesh),
+    }
+  },
+
   /** A call outside of any trace, so that it starts a new one. */
   'inmesh http(), own trace': async () => {
     if (job.recorded !== undefined) {
@@ -188,6 +214,18 @@ const WAYS = {
     return { call: async (apart) => (await client.get(pathOf(apart))).json() }
   },
 } satisfies Record<string, () => Promise<Way>>
+
+/** The answer to a request of node:http. */
+function jsonOf(request: ClientRequest): Promise<unknown> {
+  return new Promise((resolve, reject) => {
+    request.on('error', reject).on('response', (response) => {
+      const chunks: Buffer[] = []
+      response.on('data', (chunk: Buffer) => chunks.push(chunk))
+      response.on('error', reject)
+      response.on('end', () => resolve(JSON.parse(Buffer.concat(chunks).toString())))
+    })
+  })
+}
 
 async function provideMeters(): Promise<void> {
   const { metrics } = await import('@opentelemetry/api')

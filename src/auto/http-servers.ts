@@ -155,6 +155,8 @@ export class HttpServers {
     this.#take(server, listening, address).catch((error: unknown) => {
       this.#ports.release(server)
       listening.giveBack(this.#host.settings.mode === 'strict')
+      // It was closed before this process had joined.
+      if (!server.listening) return
       const reason = error instanceof Error ? error.message : String(error)
       this.#host.report.warn(`not meshed: HTTP on ${addressText(address)}: ${reason}`)
     })

@@ -31,7 +31,7 @@ export function awaitEndpoint(
     return
   }
   const cluster = stack.cluster!
-  const until = Math.min(since + LONGEST_WAIT_MS, call.deadlineAt)
+  const until = Math.min(since + Math.min(LONGEST_WAIT_MS, call.longestWaitMs), call.deadlineAt)
   const left = until - clock.now()
   if (left <= 0) {
     proceed(until === call.deadlineAt ? 'deadline-exceeded' : 'no-endpoints')

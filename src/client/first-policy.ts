@@ -56,7 +56,8 @@ export class FirstPolicy implements Provisional {
       return
     }
     const { clock } = this.stack
-    const until = Math.min(Math.max(since + LONGEST_WAIT_MS, this.#by()), call.deadlineAt)
+    const longest = Math.max(since + LONGEST_WAIT_MS, this.#by())
+    const until = Math.min(longest, since + call.longestWaitMs, call.deadlineAt)
     // The view arrives in the session's async context; the rest runs in the caller's.
     const goOn = AsyncLocalStorage.bind(proceed)
     let timer: Timer | undefined

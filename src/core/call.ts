@@ -111,6 +111,8 @@ export class Call {
   sent = false
   /** @internal Set once, by the execution. */
   settled = false
+  /** How long it waits for an endpoint, if that is less than all calls do. */
+  longestWaitMs = Number.POSITIVE_INFINITY
   /** The cause of the cancellation; `undefined` if the call is not cancelled. */
   cancelledBy: unknown = undefined
 

@@ -1,8 +1,23 @@
 /** The request that the running code serves, found through its async context. */
+import { type InspectOptions, inspect } from 'node:util'
 import { inboundCall } from '../core/context.ts'
 import type { TraceContext } from '../core/trace-context.ts'
 import type { TransportName } from '../core/transport.ts'
 import { type CallerIdentity, InboundCall } from './inbound-call.ts'
+
+/** The {@link CurrentCall} of a log line. */
+export interface CurrentCallJson {
+  readonly service: string
+  readonly method: string
+  /** The caller's service, or its SPIFFE id; `undefined` for a caller without a certificate. */
+  readonly peer: string | undefined
+  readonly transport: TransportName | undefined
+  /** `undefined` without a deadline. */
+  readonly remainingMs: number | undefined
+  readonly traceId: string | undefined
+  readonly previousAttempts: number
+  readonly mirror: boolean
+}
 
 /**
  * The request being served. Calls made while serving it inherit its deadline, trace, baggage and
@@ -77,6 +92,25 @@ export class CurrentCall {
   /** Earlier attempts of the same call, as its caller reports them. */
   get previousAttempts(): number {
     return this.#call.previousAttempts
+  }
+
+  /** What a logger prints: no baggage, and of the caller its service alone. */
+  toJSON(): CurrentCallJson {
+    const { service, method, peer, transport, remainingMs, trace, previousAttempts, mirror } = this
+    return {
+      service,
+      method,
+      peer: peer?.service ?? peer?.spiffeId,
+      transport,
+      remainingMs: Number.isFinite(remainingMs) ? Math.round(remainingMs) : undefined,
+      traceId: trace?.traceId,
+      previousAttempts,
+      mirror,
+    }
+  }
+
+  [inspect.custom](_depth: number, options: InspectOptions): string {
+    return `CurrentCall ${inspect(this.toJSON(), options)}`
   }
 
   /**

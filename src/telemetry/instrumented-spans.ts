@@ -9,6 +9,9 @@ type Api = typeof import('@opentelemetry/api')
 type SdkSpan = Span & {
   readonly kind?: SpanKind
   readonly name?: string
+  /** 2.x and later; before, `instrumentationLibrary`. */
+  readonly instrumentationScope?: { readonly name: string }
+  readonly instrumentationLibrary?: { readonly name: string }
   readonly parentSpanContext?: SpanContext
 }
 
@@ -24,11 +27,19 @@ export function spanOfRequest(api: Api, caller: TraceContext | undefined): Span 
   return active !== undefined && active.parentSpanContext?.spanId === caller?.spanId ? active : undefined
 }
 
-/** The span of a gRPC call, made by instrumentation-grpc around the method of the client. */
-export function spanOfGrpcCall(api: Api, { kind }: Call): Span | undefined {
-  if (kind.protocol !== 'grpc') return undefined
+/**
+ * The span of a call: of a gRPC call, made by instrumentation-grpc around the method of the client;
+ * of an HTTP call by `mesh.agent`, made by instrumentation-http around `http.request`.
+ */
+export function spanOfCall(api: Api, { kind }: Call): Span | undefined {
+  if (kind.protocol !== 'grpc' && kind.protocol !== 'http') return undefined
   const active = activeOf(api, api.SpanKind.CLIENT)
-  if (active?.name !== `grpc.${kind.method.replace('/', '')}` || taken.has(active)) return undefined
+  if (active === undefined || taken.has(active)) return undefined
+  const isOfCall =
+    kind.protocol === 'grpc'
+      ? active.name === `grpc.${kind.method.replace('/', '')}`
+      : (active.instrumentationScope ?? active.instrumentationLibrary)?.name === '@opentelemetry/instrumentation-http'
+  if (!isOfCall) return undefined
   taken.add(active)
   return active
 }

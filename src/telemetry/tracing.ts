@@ -11,7 +11,7 @@ import type { Outcome } from '../core/outcome.ts'
 import type { TraceContext } from '../core/trace-context.ts'
 import { methodClass, type Side } from './call-metrics.ts'
 import { errorType } from './error-type.ts'
-import { spanOfGrpcCall, spanOfRequest } from './instrumented-spans.ts'
+import { spanOfCall, spanOfRequest } from './instrumented-spans.ts'
 import * as names from './semantic-conventions.ts'
 import {
   fromSpanContext,
@@ -91,7 +91,7 @@ export class Tracing {
         call.trace ??= call.parent?.trace
         return
       }
-      const foreign = this.#client ? spanOfGrpcCall(this.#api, call) : spanOfRequest(this.#api, call.trace)
+      const foreign = this.#client ? spanOfCall(this.#api, call) : spanOfRequest(this.#api, call.trace)
       if (foreign !== undefined) {
         foreign.setAttributes(this.#callAttributes(call, true))
         call.trace = fromSpanContext(foreign.spanContext())

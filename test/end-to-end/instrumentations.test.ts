@@ -1,5 +1,7 @@
 /** The spans of an application that has OpenTelemetry's instrumentations beside the mesh. */
+import { once } from 'node:events'
 import { createRequire } from 'node:module'
+import { text } from 'node:stream/consumers'
 import * as api from '@opentelemetry/api'
 import { ExpressInstrumentation } from '@opentelemetry/instrumentation-express'
 import { HttpInstrumentation } from '@opentelemetry/instrumentation-http'
@@ -70,12 +72,20 @@ it.each(['http1', 'auto'] as const)('each call has a call, an attempt and one re
   const http = client.http(server.service)
   // The first call connects and may meet a server that is not listed yet.
   await (await http.get('/items/1')).text()
+  const httpAgent = client.agent()
+  const { get } = require('node:http') as typeof import('node:http')
+  const byAgent = async () =>
+    text((await once(get(`http://${server.service}.mesh/items/1`, { agent: httpAgent }), 'response'))[0])
   for (const way of [
+    byAgent,
     async () => (await http.get('/items/1')).text(),
     async () => (await client.fetch(`http://${server.service}/items/1`)).text(),
   ]) {
     const { all, client: calls, server: requests, internal } = await spansOf(way)
     expect(calls).toHaveLength(2)
+    // The call by the agent has the span that instrumentation-http made of its request.
+    const scopes = calls.map(({ instrumentationScope: { name } }) => name).sort()
+    expect(scopes).toEqual([way === byAgent ? '@opentelemetry/instrumentation-http' : 'inmesh', 'inmesh'])
     expect(requests).toHaveLength(1)
     expect(requests[0]!.attributes).toMatchObject({ 'service.peer.name': 'checkout' })
     expect(new Set(all.map((span) => span.spanContext().traceId)).size).toBe(1)

@@ -241,6 +241,11 @@ export class HttpAttempt
     controller.abort(ABORTED)
   }
 
+  /** What the head of its answer says; `undefined`: none has come. */
+  protected get said(): Outcome | undefined {
+    return this.#headers === undefined ? undefined : this.#outcome
+  }
+
   protected override end(outcome: Outcome): void {
     super.end(outcome)
     // Another attempt sends it from the start; the rest of this one only keeps the network busy.

@@ -1,6 +1,9 @@
+import { once } from 'node:events'
 import { createServer, type Server, type Socket } from 'node:net'
 import { describe, expect, it } from 'vitest'
+import { WebSocket as WsClient } from 'ws'
 import { deadPort } from '../../rigs/dead-port.ts'
+import { agentOf } from '../http/agent/rig.ts'
 import { opened, serve } from '../http/opened.ts'
 import { chat, rigTo, webSocket } from './rig.ts'
 
@@ -23,6 +26,16 @@ describe('a handshake that fails', () => {
     expect(service.handshakes.length).toBe(1)
     await expect.poll(() => rig.attempts.outcomes.map((each) => each.verdict)).toEqual([verdict])
     await expect.poll(() => rig.transport.connections).toBe(0)
+  })
+
+  it('counts as what it was for a client that drops it, as ws does', async () => {
+    const refuse = (_request: unknown, socket: { end(text: string): unknown }): boolean =>
+      Boolean(socket.end('HTTP/1.1 403 Forbidden\r\ntransfer-encoding: chunked\r\n\r\n'))
+    const rig = await rigTo([await chat({ refuse })])
+    const socket = new WsClient('ws://chat.mesh/room', { agent: agentOf(rig) })
+    const [error] = await once(socket, 'error')
+    expect(error.message).toContain('403')
+    await expect.poll(() => rig.attempts.outcomes.map(({ verdict }) => verdict)).toEqual(['success'])
   })
 
   it('goes elsewhere if it was certainly not executed', async () => {

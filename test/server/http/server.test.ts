@@ -146,6 +146,7 @@ describe('what is taken from headers', () => {
           before: call.previousAttempts,
           method: call.method,
           service: call.service,
+          logged: call,
         }),
       )
     })
@@ -172,6 +173,15 @@ describe('what is taken from headers', () => {
       before: 2,
       method: 'GET',
       service: 'inventory',
+    })
+    expect(told.logged).toEqual({
+      service: 'inventory',
+      method: 'GET',
+      transport: expect.any(String),
+      remainingMs: expect.any(Number),
+      traceId: '0af7651916cd43dd8448eb211c80319c',
+      previousAttempts: 2,
+      mirror: false,
     })
     expect(currentCall()).toBeUndefined()
   })

@@ -6,6 +6,7 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import http, { type ClientRequest, type Agent as HttpAgent } from 'node:http'
 import https, { Agent as HttpsAgent } from 'node:https'
 import type { Duplex } from 'node:stream'
+import { inspect } from 'node:util'
 import type { HttpService } from '../call.ts'
 import type { FindHost } from '../service-hosts.ts'
 import { type InContext, WireSocket } from '../wire/socket.ts'
@@ -93,6 +94,15 @@ export class MeshAgent extends HttpsAgent {
     })
     created?.(null, socket)
     return socket
+  }
+
+  /** Errors of clients hold the agent, and loggers print all that it holds. */
+  toJSON(): { readonly name: 'MeshAgent' } {
+    return { name: 'MeshAgent' }
+  }
+
+  [inspect.custom](): string {
+    return 'MeshAgent {}'
   }
 
   /** To the agent that it would have had without us. */

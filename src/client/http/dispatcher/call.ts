@@ -70,6 +70,7 @@ export class DispatchCall implements Dispatcher.DispatchController, CallObserver
             inboundCall(),
           )
     this.#call.observer = this
+    if (request.longestWaitMs !== undefined) this.#call.longestWaitMs = request.longestWaitMs
   }
 
   get aborted(): boolean {

@@ -16,6 +16,8 @@ export interface DispatchRequest extends Omit<HttpCallOptions, 'idempotent'> {
   /** @defaultValue as of every call: undici itself declares only GET and HEAD idempotent */
   readonly idempotent?: boolean | undefined
   readonly signal?: AbortSignal | undefined
+  /** How long it waits for an endpoint. @defaultValue as long as every call */
+  readonly longestWaitMs?: number | undefined
   /** Between the call and the head of its answer; 0: no bound but the service's. */
   readonly headersTimeoutMs: number
   /** Between two parts of the body of the answer; 0: no bound but the service's. */

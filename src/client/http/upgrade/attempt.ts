@@ -63,6 +63,21 @@ export class UpgradeAttempt extends HttpAttempt {
     this.#socket?.sweep(now)
   }
 
+  /** What has the answer of a peer that does not agree may leave its body unread, as `ws` does. */
+  override giveUp(cause: unknown): void {
+    const { said } = this
+    if (this.over || said === undefined) super.giveUp(cause)
+    else {
+      this.end(said)
+      this.abort()
+    }
+  }
+
+  override cancelBody(reason: unknown): void {
+    this.giveUp(reason)
+    super.cancelBody(reason)
+  }
+
   socketClosed(end: UpgradeEnd, cause: Error | undefined): void {
     if (this.over) return
     if (end === 'complete') this.end(SUCCESS)

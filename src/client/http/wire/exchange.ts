@@ -37,6 +37,8 @@ const HOST: DispatchCallHost = {
   },
 }
 
+/** That there is no endpoint is said so long before the library's own timeout, which says less. */
+const SAID_BEFORE_MS = 200
 const CONTINUE = Buffer.from('HTTP/1.1 100 Continue\r\n\r\n')
 const LEFT = Object.freeze(new Error('the caller has closed the connection'))
 const NONE: readonly Buffer[] = []
@@ -57,15 +59,20 @@ export class WireExchange implements Dispatcher.DispatchHandler {
     this.#owner = owner
   }
 
-  /** @throws OptionsError naming what is wrong with the request */
-  start(service: HttpService, settings: WireCallSettings, scheme: string): void {
+  /**
+   * `timeoutMs`: after so long without an answer the library gives up; 0: never.
+   *
+   * @throws OptionsError naming what is wrong with the request
+   */
+  start(service: HttpService, settings: WireCallSettings, scheme: string, timeoutMs: number): void {
     const { method, path, headers, upgrade } = this.#head
     const sent = headers.filter(([name]) => name.length !== 6 || name.toLowerCase() !== 'expect')
     const prepared = prepareRequest(checkMethod(method), checkPath(path), sent, this.#content())
     prepared.upgrade = upgrade
     const host = headers.find(([name]) => name.length === 4 && name.toLowerCase() === 'host')?.[1]
     prepared.origin = `${scheme}//${host || service.service}`
-    const request = { ...settings, prepared, headersTimeoutMs: 0, bodyTimeoutMs: 0 }
+    const longestWaitMs = timeoutMs > 0 ? timeoutMs - Math.min(SAID_BEFORE_MS, timeoutMs / 10) : undefined
+    const request = { ...settings, prepared, headersTimeoutMs: 0, bodyTimeoutMs: 0, longestWaitMs }
     new DispatchCall(service, request, this, HOST).start()
   }
 

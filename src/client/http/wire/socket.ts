@@ -252,7 +252,7 @@ export class WireSocket extends Duplex implements WireOwner, RequestSink {
     const exchange = this.#exchange
     if (exchange === undefined || this.#started) return
     this.#started = true
-    const start = (): void => exchange.start(this.#service, this.#settings, this.#scheme)
+    const start = (): void => exchange.start(this.#service, this.#settings, this.#scheme, this.timeout ?? 0)
     const request = this._httpMessage
     const inContext = request ? this.#begins?.(request) : undefined
     if (inContext === undefined) start()

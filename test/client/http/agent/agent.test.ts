@@ -5,6 +5,7 @@ import https from 'node:https'
 import { Readable } from 'node:stream'
 import { buffer, text } from 'node:stream/consumers'
 import { pipeline } from 'node:stream/promises'
+import { inspect } from 'node:util'
 import { describe, expect, it } from 'vitest'
 import { WebSocket } from 'ws'
 import { resolveAgent } from '../../../../src/client/http/agent/options.ts'
@@ -280,6 +281,37 @@ describe('what goes wrong', () => {
     const rig = opened(await makeRig([], { timeoutMs: 30 }))
     const error = await ask(agentOf(rig)).catch((reason) => reason)
     expect(error).toMatchObject({ name: 'MeshError', code: 'deadline-exceeded', service: 'inventory' })
+  })
+
+  it('is said before the timeout of the client, which says less, if there is no endpoint', async () => {
+    const agent = agentOf(opened(await makeRig([])))
+    const request = http.get({ host: 'inventory.mesh', timeout: 500, agent })
+    request.on('timeout', () => request.destroy(new Error('timeout of 500ms exceeded')))
+    const error = await answerTo(request).catch((reason) => reason)
+    expect(error).toMatchObject({ name: 'MeshError', code: 'no-endpoints' })
+  })
+
+  it('is not the timeout of the client while an answer comes', async () => {
+    const { agent } = await agentTo((_request, response) => {
+      response.write('a')
+      let parts = 0
+      const timer = setInterval(() => {
+        parts += 1
+        if (parts < 8) response.write('a')
+        else {
+          clearInterval(timer)
+          response.end('.')
+        }
+      }, 50)
+    })
+    const { body } = await ask(agent, { timeout: 250 })
+    expect(body).toBe('aaaaaaaa.')
+  })
+
+  it('is short when a logger prints the agent that its error holds', () => {
+    const agent = agentOf({ service: 'inventory' } as never)
+    expect(inspect({ agent })).toBe('{ agent: MeshAgent {} }')
+    expect(JSON.stringify({ agent })).toBe('{"agent":{"name":"MeshAgent"}}')
   })
 
   it('is the error of the mesh on an answer that breaks off', async () => {
