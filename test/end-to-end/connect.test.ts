@@ -1,4 +1,5 @@
 /** Clients and servers of connect-es in a real mesh, by the Connect protocol and by grpc-web. */
+import { once } from 'node:events'
 import { create, createFileRegistry, type DescService } from '@bufbuild/protobuf'
 import {
   FieldDescriptorProto_Label,
@@ -70,9 +71,9 @@ let mesh: Mesh
 /** How many of the next calls fail, though they were executed. */
 let failures = 0
 let calls: { method: string; caller: string | undefined }[] = []
-/** Handlers of calls without an end that began, and that saw it cancelled. */
-let begun = 0
-let cancelled = 0
+/** Calls, and streams, without an end: whose handler began, and saw its cancellation. */
+let slow = { begun: 0, cancelled: 0 }
+let slowStreams = { begun: 0, cancelled: 0 }
 
 async function* items(...skus: string[]): AsyncGenerator<Item> {
   for (const sku of skus) yield { sku }
@@ -90,27 +91,24 @@ function answer(item: Item, { requestMethod }: HandlerContext): Stock {
   return { sku: item.sku, left: 7 }
 }
 
-async function aborted(signal: AbortSignal): Promise<never> {
-  begun += 1
-  return new Promise((_resolve, reject) => {
-    signal.addEventListener('abort', () => {
-      cancelled += 1
-      reject(signal.reason)
-    })
-  })
+async function aborted(signal: AbortSignal, counts: typeof slow): Promise<never> {
+  counts.begun += 1
+  if (!signal.aborted) await once(signal, 'abort')
+  counts.cancelled += 1
+  throw signal.reason
 }
 
 const IMPLEMENTATION = {
   get: answer,
   take: async (item: Item, context: HandlerContext) =>
-    item.sku === 'slow' ? await aborted(context.signal) : answer(item, context),
+    item.sku === 'slow' ? await aborted(context.signal, slow) : answer(item, context),
   async upload(given: AsyncIterable<Item>) {
     return { sku: (await all(given)).map(({ sku }) => sku).join(), left: 1 }
   },
   async *watch(item: Item, { signal }: HandlerContext) {
     yield { sku: item.sku, left: 2 }
     yield { sku: item.sku, left: 1 }
-    if (item.sku === 'slow') await aborted(signal)
+    if (item.sku === 'slow') await aborted(signal, slowStreams)
   },
 }
 
@@ -129,8 +127,8 @@ beforeAll(async () => {
 beforeEach(() => {
   failures = 0
   calls = []
-  begun = 0
-  cancelled = 0
+  slow = { begun: 0, cancelled: 0 }
+  slowStreams = { begun: 0, cancelled: 0 }
 })
 afterAll(() => testMesh.close())
 
@@ -167,15 +165,18 @@ describe.each(Object.entries(TRANSPORTS))('a transport of connect-es, %s,', (nam
     const abort = new AbortController()
     const call = client.take({ sku: 'slow' }, { signal: abort.signal })
     const ended = expect(call).rejects.toMatchObject({ code: Code.Canceled })
-    await expect.poll(() => begun).toBe(1)
+    await expect.poll(() => slow.begun).toBe(1)
     abort.abort()
     await ended
-    await expect.poll(() => cancelled).toBe(1)
+    await expect.poll(() => slow.cancelled).toBe(1)
     const late = client.take({ sku: 'slow' }, { timeoutMs: 50 })
     await expect(late).rejects.toMatchObject({ code: Code.DeadlineExceeded })
-    await expect.poll(() => cancelled).toBe(begun)
-    for await (const { left } of client.watch({ sku: 'slow' })) if (left === 1) break
-    await expect.poll(() => cancelled).toBe(begun)
+    for await (const { left } of client.watch({ sku: 'slow' })) {
+      if (left > 1) continue
+      await expect.poll(() => slowStreams.begun).toBe(1)
+      break
+    }
+    await expect.poll(() => slowStreams.cancelled).toBe(1)
   })
 
   it('keeps the error of the mesh', async () => {

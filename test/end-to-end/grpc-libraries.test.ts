@@ -1,4 +1,5 @@
 /** Clients and servers of other gRPC libraries, and plain ones of grpc-js, in a real mesh. */
+import { once } from 'node:events'
 import { join } from 'node:path'
 import * as grpc from '@grpc/grpc-js'
 import { loadSync } from '@grpc/proto-loader'
@@ -64,9 +65,9 @@ let nice: ReturnType<typeof createServer>
 let failures = 0
 let executed = 0
 let callers: (string | undefined)[] = []
-/** Handlers of calls without an end that began, and that saw it cancelled. */
-let begun = 0
-let cancelled = 0
+/** Calls, and streams, without an end: whose handler began, and saw its cancellation. */
+let slow = { begun: 0, cancelled: 0 }
+let slowStreams = { begun: 0, cancelled: 0 }
 
 async function* items(...skus: string[]): AsyncGenerator<Item> {
   for (const sku of skus) yield { sku }
@@ -85,14 +86,11 @@ function answer(item: Item): Stock {
   return { sku: item.sku, left: 7 }
 }
 
-async function aborted(signal: AbortSignal): Promise<never> {
-  begun += 1
-  return new Promise((_resolve, reject) => {
-    signal.addEventListener('abort', () => {
-      cancelled += 1
-      reject(signal.reason)
-    })
-  })
+async function aborted(signal: AbortSignal, counts: typeof slow): Promise<never> {
+  counts.begun += 1
+  if (!signal.aborted) await once(signal, 'abort')
+  counts.cancelled += 1
+  throw signal.reason
 }
 
 const IMPLEMENTATION = {
@@ -102,7 +100,7 @@ const IMPLEMENTATION = {
     return answer(item)
   },
   async take(item: Item, { signal }: CallContext) {
-    if (item.sku === 'slow') await aborted(signal)
+    if (item.sku === 'slow') await aborted(signal, slow)
     return answer(item)
   },
   async upload(given: AsyncIterable<Item>) {
@@ -111,7 +109,7 @@ const IMPLEMENTATION = {
   async *watch(item: Item, { signal }: CallContext) {
     yield { sku: item.sku, left: 2 }
     yield { sku: item.sku, left: 1 }
-    if (item.sku === 'slow') await aborted(signal)
+    if (item.sku === 'slow') await aborted(signal, slowStreams)
   },
   async *chat(given: AsyncIterable<Item>) {
     for await (const { sku } of given) yield { sku, left: 1 }
@@ -130,8 +128,8 @@ beforeEach(() => {
   failures = 0
   executed = 0
   callers = []
-  begun = 0
-  cancelled = 0
+  slow = { begun: 0, cancelled: 0 }
+  slowStreams = { begun: 0, cancelled: 0 }
 })
 afterAll(() => testMesh.close())
 
@@ -167,12 +165,16 @@ describe('a client and a server of nice-grpc', () => {
     const abort = new AbortController()
     const call = niceClient().take({ sku: 'slow' }, { signal: abort.signal })
     const ended = expect(call).rejects.toMatchObject({ name: 'AbortError' })
-    await expect.poll(() => begun).toBe(1)
+    await expect.poll(() => slow.begun).toBe(1)
     abort.abort()
     await ended
-    await expect.poll(() => cancelled).toBe(1)
-    for await (const { left } of niceClient({ definitions: INVENTORY }).watch({ sku: 'slow' })) if (left === 1) break
-    await expect.poll(() => cancelled).toBe(2)
+    await expect.poll(() => slow.cancelled).toBe(1)
+    for await (const { left } of niceClient({ definitions: INVENTORY }).watch({ sku: 'slow' })) {
+      if (left > 1) continue
+      await expect.poll(() => slowStreams.begun).toBe(1)
+      break
+    }
+    await expect.poll(() => slowStreams.cancelled).toBe(1)
   })
 
   it('end a stream whose server leaves, with its reason', async () => {
@@ -184,7 +186,7 @@ describe('a client and a server of nice-grpc', () => {
     const client = createClient(INVENTORY as never, channel) as Client<never> as NiceShop
     const stream = all(client.watch({ sku: 'slow' }))
     const failed = expect(stream).rejects.toMatchObject({ code: Status.UNAVAILABLE })
-    await expect.poll(() => begun).toBe(1)
+    await expect.poll(() => slowStreams.begun).toBe(1)
     await Promise.all([served.end(), failed])
     await served.close()
     // nice-grpc makes a new Server for each start.
