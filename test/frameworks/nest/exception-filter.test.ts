@@ -8,12 +8,14 @@ import {
   type INestApplication,
   Inject,
   NotFoundException,
+  Param,
   Res,
 } from '@nestjs/common'
 import { type AbstractHttpAdapter, APP_FILTER } from '@nestjs/core'
 import { type ClientGrpc, ClientsModule, GrpcMethod, type MicroserviceOptions } from '@nestjs/microservices'
 import { ExpressAdapter } from '@nestjs/platform-express'
 import { FastifyAdapter } from '@nestjs/platform-fastify'
+import axios from 'axios'
 import { firstValueFrom, type Observable } from 'rxjs'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import {
@@ -34,12 +36,19 @@ const lost = (): MeshError => new MeshError('10.0.0.7 is gone', { code: 'no-endp
 let testMesh: TestMesh
 beforeAll(async () => {
   testMesh = await startTestMesh()
+  await testMesh.serve('answering', (request, response) => {
+    response.statusCode = Number(request.url?.slice(1))
+    response.end()
+  })
 })
 afterAll(() => testMesh.close())
 
 @Controller()
 class Failing {
-  constructor(@MeshClient('nowhere') private readonly nowhere: HttpClient) {}
+  constructor(
+    private readonly mesh: Mesh,
+    @MeshClient('nowhere') private readonly nowhere: HttpClient,
+  ) {}
 
   @Get('gone')
   gone(): Promise<unknown> {
@@ -49,6 +58,11 @@ class Failing {
   @Get('wrapped')
   wrapped(): never {
     throw new Error('request failed', { cause: lost() })
+  }
+
+  @Get('answered/:status')
+  answered(@Param('status') status: string): Promise<unknown> {
+    return axios.get(`http://answering.mesh/${status}`, { httpAgent: this.mesh.agent(), proxy: false })
   }
 
   @Get('missing')
@@ -96,6 +110,13 @@ describe.each<[string, () => AbstractHttpAdapter]>([
       title: 'A service that this one needs is unavailable',
       status: 503,
     })
+    for (const [status, ours] of [
+      [404, 502],
+      [500, 502],
+      [503, 503],
+    ]) {
+      expect((await client.get(`/answered/${status}`, { retry: false })).status).toBe(ours)
+    }
     const missing = await client.get('/missing')
     expect(await missing.json()).toMatchObject({ statusCode: 404, message: 'no such item' })
   })
