@@ -16,6 +16,7 @@ interface Cost {
 const CODE: Readonly<Record<string, string>> = {
   "import 'inmesh'": `await import('inmesh')`,
   "import 'inmesh/resilience'": `await import('inmesh/resilience')`,
+  "import 'inmesh/auto'": `await import('inmesh/auto')`,
   "import 'undici'": `await import('undici')`,
   'await joinMesh()': `await (await import('inmesh')).joinMesh({ service: 'bench' })`,
 }

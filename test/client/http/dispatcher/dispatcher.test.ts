@@ -51,6 +51,24 @@ describe("the mesh's dispatcher", () => {
     expect(rig.attempts.admitted).toBe(1)
   })
 
+  it.each([
+    ['names', ['inventory'] as const],
+    ['a function', (host: string) => (host === 'inventory' ? true : host === 'stock.internal' && 'inventory')],
+  ])('takes hosts that `services` lists by %s, whatever their port, and leaves the rest', async (_by, services) => {
+    const { rig, server } = await setUp(echo)
+    const dispatcher = makeDispatcher((name) => (name === 'inventory' ? rig : undefined), { services })
+    opened({ close: () => dispatcher.close() })
+    const hosts = ['inventory:3000', 'INVENTORY.', ...(typeof services === 'function' ? ['stock.internal'] : [])]
+    for (const host of hosts) {
+      const { body } = await request(`http://${host}/`, { dispatcher, method: 'POST', body: host })
+      expect(await body.text()).toBe(host)
+    }
+    expect(rig.attempts.admitted).toBe(hosts.length)
+    const { body } = await request(`http://localhost:${server.port}/`, { dispatcher, method: 'POST', body: 'direct' })
+    expect(await body.text()).toBe('direct')
+    expect(rig.attempts.admitted).toBe(hosts.length)
+  })
+
   it('leaves other hosts to the fallback', async () => {
     const { rig, dispatcher, server } = await setUp(echo)
     const { body } = await request(`http://127.0.0.1:${server.port}/`, { dispatcher, method: 'POST', body: 'direct' })
