@@ -1,7 +1,7 @@
 /**
  * The library's one error class and its stable codes, which metrics and events share.
  */
-import { types } from 'node:util'
+import { inspect, types } from 'node:util'
 
 /**
  * Why a call, an attempt or an operation of the mesh failed. The codes are stable.
@@ -67,6 +67,16 @@ export interface MeshErrorDetails {
   readonly cause?: unknown
 }
 
+const NONE: readonly AttemptReport[] = []
+
+/** Logs cut an error at the second level, which would show `[Object]`. JSON stays as it is. */
+function inspectable(report: AttemptReport): AttemptReport {
+  const { endpoint = 'no endpoint', durationMs, code = 'success', status } = report
+  const answer = status === undefined ? '' : ` ${status}`
+  const line = (): string => `<${endpoint}${answer} ${code} in ${Math.round(durationMs * 10) / 10} ms>`
+  return Object.defineProperty({ ...report }, inspect.custom, { value: line })
+}
+
 const BRAND = Symbol.for('inmesh.MeshError')
 
 /**
@@ -113,7 +123,7 @@ export class MeshError extends Error {
     this.method = details.method
     this.route = details.route
     this.endpoint = details.endpoint
-    this.attempts = details.attempts ?? []
+    this.attempts = (details.attempts ?? NONE).map(inspectable)
     this.elapsedMs = details.elapsedMs ?? 0
     this.sent = details.sent ?? false
     this.retryAfterMs = details.retryAfterMs
