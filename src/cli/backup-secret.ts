@@ -4,7 +4,6 @@ import type { Command } from 'commander'
 import { OptionsError } from '../options/fields.ts'
 import { BackupError } from '../registry/backup/error.ts'
 import type { BackupSecret } from '../registry/backup/secret.ts'
-import { readKeyFile, readSealKey } from '../registry/seal/key-source.ts'
 import { EXIT, Failure, invalidUsage } from './failure.ts'
 import type { CliContext } from './terminal.ts'
 
@@ -42,10 +41,11 @@ export async function readSecret(flags: SecretFlags, env: CliContext['env']): Pr
     }
     return passphraseOf(passphrase, '--passphrase-env')
   }
-  return passphraseOf(readText(passphraseFile!), '--passphrase-file')
+  return passphraseOf(await readText(passphraseFile!), '--passphrase-file')
 }
 
 async function readKey(path: string): Promise<Buffer> {
+  const { readSealKey } = await import('../registry/seal/key-source.ts')
   try {
     const { key } = await readSealKey(`file:${path}`, 'keyFile')
     if (key !== undefined) return Buffer.from(key)
@@ -56,7 +56,8 @@ async function readKey(path: string): Promise<Buffer> {
   throw invalid('--key-file', `${path} has no key of 32 bytes; ${make}, or give a passphrase as --passphrase-file`)
 }
 
-function readText(path: string): string {
+async function readText(path: string): Promise<string> {
+  const { readKeyFile } = await import('../registry/seal/key-source.ts')
   let bytes: Buffer
   try {
     bytes = readKeyFile(path)

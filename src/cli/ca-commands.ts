@@ -3,7 +3,6 @@ import type { Command } from 'commander'
 import { oneOf, text } from '../options/fields.ts'
 import { duration } from '../options/quantities.ts'
 import type { AuthorityStatus } from '../registry/ca/authority-status.ts'
-import { asChainFailure, createRequest, createRoot, installChain, readText, signRequest } from './ca-directory.ts'
 import { statusLines } from './ca-status.ts'
 import {
   type CommonFlags,
@@ -95,12 +94,15 @@ function addInit(group: Command, surroundings: CliContext): void {
     .option('--life <duration>', 'how long it is good for (default: 3650d)', parsed(ROOT_LIFE, numeric))
     .addOption(jsonOption())
   withExample(init, 'inmesh ca init --dir /media/offline/root --trust-domain shop.example')
-  init.action(({ dir, trustDomain, life, json }: CommonFlags & { dir: string; trustDomain: string; life?: number }) => {
-    const { certificate } = createRoot(dir, trustDomain, life ?? 3_650 * DAY_MS)
-    new Terminal(surroundings, json === true).result({ dir, trustDomain, certificate }, () => [
-      `root of ${trustDomain}: ${certificate}; keep ${dir} offline`,
-    ])
-  })
+  init.action(
+    async ({ dir, trustDomain, life, json }: CommonFlags & { dir: string; trustDomain: string; life?: number }) => {
+      const { createRoot } = await import('./ca-directory.ts')
+      const { certificate } = createRoot(dir, trustDomain, life ?? 3_650 * DAY_MS)
+      new Terminal(surroundings, json === true).result({ dir, trustDomain, certificate }, () => [
+        `root of ${trustDomain}: ${certificate}; keep ${dir} offline`,
+      ])
+    },
+  )
 }
 
 function addCsr(group: Command, surroundings: CliContext): void {
@@ -126,7 +128,7 @@ function addCsr(group: Command, surroundings: CliContext): void {
               await connect(surroundings, flags)
             ).api.call<{ csr: string }>('POST', '/v1/ca/csr', { role: 'intermediate' })
           ).csr
-        : (await createRequest(dir, trustDomain ?? DEFAULT_TRUST_DOMAIN)).csr
+        : (await (await import('./ca-directory.ts')).createRequest(dir, trustDomain ?? DEFAULT_TRUST_DOMAIN)).csr
     writeOut(terminal, { csr: request }, request, out)
   })
 }
@@ -145,10 +147,13 @@ function addSign(group: Command, surroundings: CliContext): void {
     .option('--out <file>', 'write the chain there and not to stdout')
     .addOption(jsonOption())
   withExample(sign, 'inmesh ca sign intermediate.csr --dir /media/offline/root --out chain.pem')
-  sign.action((file: string, { dir, life, out, json }: CommonFlags & { dir: string; life?: number; out?: string }) => {
-    const chain = signRequest(dir, readText(file, 'the signing request'), life ?? 365 * DAY_MS)
-    writeOut(new Terminal(surroundings, json === true), { chain }, chain, out)
-  })
+  sign.action(
+    async (file: string, { dir, life, out, json }: CommonFlags & { dir: string; life?: number; out?: string }) => {
+      const { readText, signRequest } = await import('./ca-directory.ts')
+      const chain = signRequest(dir, readText(file, 'the signing request'), life ?? 365 * DAY_MS)
+      writeOut(new Terminal(surroundings, json === true), { chain }, chain, out)
+    },
+  )
 }
 
 function addImport(group: Command, surroundings: CliContext): void {
@@ -162,6 +167,7 @@ function addImport(group: Command, surroundings: CliContext): void {
   withExample(command, 'inmesh ca import chain.pem', 'inmesh ca import chain.pem --dir /etc/inmesh/ca')
   command.action(async (file: string, { dir, ...flags }: ConnectionFlags & { dir?: string }) => {
     if (dir !== undefined) refuseWith('--dir', flags)
+    const { asChainFailure, installChain, readText } = await import('./ca-directory.ts')
     const chain = readText(file, 'the chain')
     const terminal = new Terminal(surroundings, flags.json === true)
     if (dir !== undefined) {

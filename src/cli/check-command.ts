@@ -1,9 +1,8 @@
 /** `inmesh check`: is a file valid? Needs no registry, so it fits into a commit hook. */
 import type { Command } from 'commander'
-import { nameOfDocument } from './check-documents.ts'
 import { type CommonFlags, jsonOption } from './connection.ts'
 import { withExample } from './examples.ts'
-import { readPolicyFile } from './policy-file.ts'
+import { readPolicyFile } from './read-policy-file.ts'
 import { type CliContext, Terminal } from './terminal.ts'
 
 interface CheckFlags extends CommonFlags {
@@ -20,6 +19,7 @@ export function addCheckCommand(program: Command, surroundings: CliContext): voi
   command.action(async (flags: CheckFlags) => {
     const terminal = new Terminal(surroundings, flags.json === true)
     const { documents } = await readPolicyFile(flags.file, surroundings.stdin)
+    const { nameOfDocument } = await import('./check-documents.ts')
     const services = documents.map(nameOfDocument)
     terminal.result({ valid: true, file: flags.file, services }, () => [
       `${flags.file}: valid, ${services.length} ${services.length === 1 ? 'document' : 'documents'}: ${services.join(', ')}`,

@@ -1,15 +1,8 @@
 /** `inmesh convert`: what manifests mean, in the words of our documents. */
 import type { Command } from 'commander'
-import { stringify } from 'yaml'
-import type { PolicyDocument } from '../discovery/policy-document.ts'
-import { withManifests } from '../gateway-api/attach.ts'
-import { keyOf, showKey } from '../gateway-api/manifest.ts'
-import { type GatewayRoute, readManifest } from '../gateway-api/read-manifest.ts'
-import { isAuthorsName } from '../routing/check-route-names.ts'
-import { type FileDocument, isOfGateway } from './check-documents.ts'
 import { type CommonFlags, jsonOption } from './connection.ts'
 import { withExample } from './examples.ts'
-import { readPolicyFile } from './policy-file.ts'
+import { readPolicyFile } from './read-policy-file.ts'
 import { type CliContext, Terminal } from './terminal.ts'
 
 interface ConvertFlags extends CommonFlags {
@@ -26,65 +19,11 @@ export function addConvertCommand(program: Command, surroundings: CliContext): v
   command.action(async (flags: ConvertFlags) => {
     const terminal = new Terminal(surroundings, flags.json === true)
     const { documents } = await readPolicyFile(flags.file, surroundings.stdin)
-    const manifests = documents.filter(isOfGateway)
-    const routes = manifests.map((one) => readManifest(one).route!)
+    const { documentsOf, namesForGateways, yamlOf } = await import('./convert-documents.ts')
     const converted = documentsOf(documents)
-    terminal.result({ documents: converted }, () =>
-      converted.length === 0
-        ? []
-        : [
-            converted
-              .map((one) => stringify(one, { lineWidth: 120, aliasDuplicateObjects: false }).trimEnd())
-              .join('\n---\n'),
-          ],
-    )
-    for (const [i, { attachments }] of routes.entries()) {
-      if (attachments.length > 0) continue
-      terminal.note(`${showKey(keyOf(manifests[i]!))} is for Gateways: none of its parentRefs is a Service`)
+    terminal.result({ documents: converted }, () => (converted.length === 0 ? [] : [yamlOf(converted)]))
+    for (const name of namesForGateways(documents)) {
+      terminal.note(`${name} is for Gateways: none of its parentRefs is a Service`)
     }
   })
-}
-
-/** The documents of a file, with what its manifests mean. */
-export function documentsOf(documents: readonly FileDocument[]): readonly PolicyDocument[] {
-  const own = documents.filter((one): one is PolicyDocument => !isOfGateway(one))
-  const routes = documents.filter(isOfGateway).map((one) => readManifest(one).route!)
-  return convert(own, routes) as readonly PolicyDocument[]
-}
-
-/** In a file the first manifest is the oldest. Every backend is taken to exist. */
-function convert(own: readonly PolicyDocument[], routes: readonly GatewayRoute[]): readonly object[] {
-  const documents = new Map(own.map((one) => [one.service, one]))
-  const services = new Set([...documents.keys(), ...routes.flatMap(servicesOf)])
-  const attached = routes.map((route, i) => ({ route, createdAt: i }))
-  return [...services].map((service) => {
-    const document = (documents.get(service) ?? null) as Readonly<Record<string, unknown>> | null
-    return withOwnNames(withManifests(service, document, attached, () => true)!)
-  })
-}
-
-/** Gives the routes of manifests names that a document may have. */
-function withOwnNames(document: Readonly<Record<string, unknown>>): object {
-  const routes = document.routes as readonly { readonly name: string }[] | undefined
-  if (routes === undefined) return document
-  const used = new Set(routes.map(({ name }) => name).filter(isAuthorsName))
-  return {
-    ...document,
-    routes: routes.map((route) => (isAuthorsName(route.name) ? route : { ...route, name: ownName(route.name, used) })),
-  }
-}
-
-const LONGEST_NAME = 63
-
-function ownName(name: string, used: Set<string>): string {
-  const plain = name.replace(/[^a-z0-9-]/g, '-').replace(/^unmatched-/, 'no-match-')
-  const ending = (end: string): string => plain.slice(0, LONGEST_NAME - end.length).replace(/(?<!-)-+$/, '') + end
-  let free = ending('')
-  for (let i = 2; used.has(free); i++) free = ending(`-${i}`)
-  used.add(free)
-  return free
-}
-
-function servicesOf({ attachments }: GatewayRoute): string[] {
-  return attachments.map(({ service }) => service)
 }

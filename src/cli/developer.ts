@@ -75,18 +75,18 @@ export async function joinAsDeveloper(surroundings: CliContext, flags: Developer
   }
   const kept = Object.fromEntries(VARIABLES.map((name) => [name, env[name]]))
   // Before anything is sent.
-  meshSettings(options, kept)
+  await meshSettings(options, kept)
   const { startMesh } = await import('../mesh/mesh.ts')
   const join = (terminal: Terminal, settings: MeshSettings): Promise<Mesh> =>
     tellIfSlow((text) => terminal.note(text), `the mesh of ${options.registry.join(', ')}`, startMesh(settings))
   if (hasJoinToken) {
     const terminal = new Terminal(surroundings, flags.json === true)
-    const mesh = await join(terminal, meshSettings(options, kept))
+    const mesh = await join(terminal, await meshSettings(options, kept))
     return { mesh, terminal, service, api: undefined, joinMs: performance.now() - startedAt }
   }
   const { api, terminal } = await connectAsOperator(surroundings, flags, service)
   const { token } = await makeToken(api, service)
-  const mesh = await join(terminal, meshSettings({ ...options, joinToken: token }, kept))
+  const mesh = await join(terminal, await meshSettings({ ...options, joinToken: token }, kept))
   return { mesh, terminal, service, api, joinMs: performance.now() - startedAt }
 }
 

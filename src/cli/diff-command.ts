@@ -4,7 +4,7 @@ import { sendDocuments } from './apply-command.ts'
 import { type ConnectionFlags, connect, withConnection } from './connection.ts'
 import { differences, formatDifference } from './differences.ts'
 import { withExample } from './examples.ts'
-import { readPolicyFile } from './policy-file.ts'
+import { readPolicyFile } from './read-policy-file.ts'
 import { type CliContext, printable } from './terminal.ts'
 
 interface DiffFlags extends ConnectionFlags {

@@ -1,6 +1,5 @@
 /** Settings of a mesh that a command joins. Errors name variables, and not code of a service. */
 import type { MeshOptions, MeshSettings } from '../mesh/options.ts'
-import { resolveMeshOptions } from '../mesh/resolve-options.ts'
 import { describeIssue, OptionsError } from '../options/fields.ts'
 import { EXIT, Failure } from './failure.ts'
 import type { CliContext } from './terminal.ts'
@@ -10,7 +9,8 @@ interface CommandOptions extends MeshOptions {
 }
 
 /** @throws Failure with each wrong variable or flag */
-export function meshSettings(options: CommandOptions, env: CliContext['env']): MeshSettings {
+export async function meshSettings(options: CommandOptions, env: CliContext['env']): Promise<MeshSettings> {
+  const { resolveMeshOptions } = await import('../mesh/resolve-options.ts')
   const [only, ...more] = options.registry
   // An error shows a single address as it was given.
   const registry = more.length === 0 && only !== undefined ? only : options.registry

@@ -1,7 +1,6 @@
 /** The commands for stored policies: `get`, `delete`, `history`, `rollback`. */
 import type { Command } from 'commander'
-import { stringify } from 'yaml'
-import { MESH_DOCUMENT } from '../discovery/policy-document.ts'
+import { MESH_DOCUMENT } from '../discovery/mesh-document.ts'
 import { formatPath, type Issue } from '../options/fields.ts'
 import { integer } from '../options/quantities.ts'
 import { type ConnectionFlags, connect, withConnection } from './connection.ts'
@@ -83,7 +82,8 @@ function addGet(program: Command, surroundings: CliContext): void {
     const { api, terminal } = await connect(surroundings, flags)
     if (first !== undefined && (name !== undefined || kindOf(first) === undefined)) {
       const info = await api.get<PolicyInfo | ManifestInfo>(referenceOf(first, name, flags).path)
-      terminal.result(info, () => [asYaml(written(info))])
+      const yaml = await yamlOf([info])
+      terminal.result(info, () => yaml)
       return
     }
     const manifests = await listManifests(api, first, flags)
@@ -95,7 +95,8 @@ function addGet(program: Command, surroundings: CliContext): void {
       ...(first === undefined && { policies }),
       ...((first !== undefined || manifests.length > 0) && { manifests }),
     }
-    terminal.result(answer, () => (all.length === 0 ? [] : [all.map((info) => asYaml(written(info))).join('\n---\n')]))
+    const yaml = await yamlOf(all)
+    terminal.result(answer, () => yaml)
     if (all.length === 0) terminal.note(first === undefined ? 'no policies' : 'no manifests')
   })
 }
@@ -123,8 +124,10 @@ function rank({ service }: PolicyInfo): number {
   return service === MESH_DOCUMENT ? 0 : 1
 }
 
-function asYaml(document: unknown): string {
-  return stringify(document, { lineWidth: 120 }).trimEnd()
+async function yamlOf(all: readonly (PolicyInfo | ManifestInfo)[]): Promise<readonly string[]> {
+  if (all.length === 0) return []
+  const { stringify } = await import('yaml')
+  return [all.map((info) => stringify(written(info), { lineWidth: 120 }).trimEnd()).join('\n---\n')]
 }
 
 function addDelete(program: Command, surroundings: CliContext): void {

@@ -1,17 +1,14 @@
 /**
- * Reads a file of policy documents and manifests (YAML or JSON), and reports every mistake with its
- * line and column. Documents are sent as written, without defaults.
+ * Parses policy documents and manifests (YAML or JSON), and reports every mistake with its line and
+ * column. Documents are sent as written, without defaults.
  */
-import { createReadStream } from 'node:fs'
 import { isAlias, isMap, isNode, isScalar, isSeq, LineCounter, type Node, type Pair, parseAllDocuments } from 'yaml'
 import { itemsOf } from '../gateway-api/manifest.ts'
 import { formatPath, type Issue } from '../options/fields.ts'
 import { checkDocuments, type FileDocument } from './check-documents.ts'
-import { EXIT, Failure, type LocatedIssue } from './failure.ts'
-import type { CliContext } from './terminal.ts'
+import type { LocatedIssue } from './failure.ts'
+import { LARGEST_FILE_BYTES, mistakesIn, tooLarge } from './policy-file-failures.ts'
 
-/** Far above any sensible file of policies; the registry accepts as many in one transaction. */
-export const LARGEST_FILE_BYTES = 1024 * 1024
 const LONGEST_MESSAGE = 120
 export const MOST_DOCUMENTS = 300
 /** An alias may stand for a tree with aliases in it, so few of them make a huge document. */
@@ -103,43 +100,6 @@ export function parsePolicyFile(text: string, file: string): PolicyFile {
   return { documents: values as FileDocument[], locate }
 }
 
-/**
- * `-` is standard input. @throws Failure if it cannot be read, is too large, or has any mistake.
- */
-export async function readPolicyFile(name: string, stdin: CliContext['stdin']): Promise<PolicyFile> {
-  if (name === '-') return parsePolicyFile(decode(await collect(stdin, '<stdin>'), '<stdin>'), '<stdin>')
-  let bytes: Buffer
-  try {
-    bytes = await collect(createReadStream(name), name)
-  } catch (error) {
-    if (error instanceof Failure) throw error
-    const { code, message } = error as NodeJS.ErrnoException
-    const why = code === 'EISDIR' ? 'it is a directory' : message
-    throw new Failure(EXIT.invalid, 'unreadable-file', `cannot read ${name}: ${why}`)
-  }
-  return parsePolicyFile(decode(bytes, name), name)
-}
-
-async function collect(source: AsyncIterable<Uint8Array | string>, file: string): Promise<Buffer> {
-  const chunks: Uint8Array[] = []
-  let size = 0
-  for await (const chunk of source) {
-    const bytes = typeof chunk === 'string' ? Buffer.from(chunk) : chunk
-    size += bytes.length
-    if (size > LARGEST_FILE_BYTES) throw tooLarge(file)
-    chunks.push(bytes)
-  }
-  return Buffer.concat(chunks)
-}
-
-function decode(bytes: Uint8Array, file: string): string {
-  try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
-  } catch {
-    throw new Failure(EXIT.invalid, 'unreadable-file', `${file} is not UTF-8 text`)
-  }
-}
-
 interface FormMistake {
   readonly node: unknown
   readonly path: Path
@@ -210,15 +170,4 @@ function startOf(node: unknown): number {
 function sentence(message: string): string {
   const line = (message.split('\n')[0] ?? message).replace(/[.:]$/, '')
   return line.length > LONGEST_MESSAGE ? `${line.slice(0, LONGEST_MESSAGE)}…` : line
-}
-
-function tooLarge(file: string): Failure {
-  return new Failure(EXIT.invalid, 'file-too-large', `${file} is larger than ${LARGEST_FILE_BYTES / 1024} KiB`)
-}
-
-/** Names every mistake, in the order of lines. */
-export function mistakesIn(file: string, issues: readonly LocatedIssue[]): Failure {
-  const count = issues.length === 1 ? 'a mistake' : `${issues.length} mistakes`
-  const sorted = [...issues].sort((a, b) => a.line - b.line || a.column - b.column)
-  return new Failure(EXIT.invalid, 'invalid-policy', `${file} has ${count}`, sorted)
 }

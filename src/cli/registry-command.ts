@@ -1,7 +1,7 @@
 /** `inmesh registry`: runs a registry until a signal. */
 import { type Command, Option } from 'commander'
 import { describeIssue, OptionsError } from '../options/fields.ts'
-import { type Registry, type RegistryOptions, startRegistry } from '../registry/index.ts'
+import type { Registry, RegistryOptions } from '../registry/index.ts'
 import { type CommonFlags, jsonOption } from './connection.ts'
 import { defaultDataDirectory } from './data-directory.ts'
 import { withExample } from './examples.ts'
@@ -136,6 +136,7 @@ function optionsFrom(flags: RegistryFlags, { env }: CliContext): RegistryOptions
 }
 
 async function start(options: RegistryOptions): Promise<Registry> {
+  const { startRegistry } = await import('../registry/index.ts')
   try {
     return await startRegistry(options)
   } catch (error) {

@@ -5,8 +5,6 @@ import { constants } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import type { Command } from 'commander'
-import { readSettings } from '../auto/settings.ts'
-import { resolveMeshOptions } from '../mesh/resolve-options.ts'
 import { describeIssue, type Issue, OptionsError } from '../options/fields.ts'
 import { withExample } from './examples.ts'
 import { EXIT, Failure, invalidUsage } from './failure.ts'
@@ -47,7 +45,7 @@ export function addRunCommand(program: Command, { env, stdin }: CliContext): voi
   withExample(command, 'inmesh run --service checkout -- node app.js')
   command.action(async (name: string, args: readonly string[], flags: RunFlags) => {
     const given = environment(flags, env)
-    assertValid(flags, given)
+    await assertValid(flags, given)
     const code = await runProgram(name, args, given, stdin.isTTY === true)
     if (code !== EXIT.ok) process.exit(code)
   })
@@ -68,7 +66,9 @@ function environment(flags: RunFlags, env: Readonly<Record<string, string | unde
 }
 
 /** @throws Failure naming each wrong flag, or the variable that stands for one */
-function assertValid(flags: RunFlags, env: NodeJS.ProcessEnv): void {
+async function assertValid(flags: RunFlags, env: NodeJS.ProcessEnv): Promise<void> {
+  const { readSettings } = await import('../auto/settings.ts')
+  const { resolveMeshOptions } = await import('../mesh/resolve-options.ts')
   const { INMESH_SERVICE, INMESH_REGISTRY, INMESH_JOIN_TOKEN_FILE } = env
   const joining = { INMESH_SERVICE, INMESH_REGISTRY, INMESH_JOIN_TOKEN_FILE }
   const checks = [() => readSettings(env), () => resolveMeshOptions({}, joining)]

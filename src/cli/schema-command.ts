@@ -3,7 +3,6 @@
  * `policy.schema.json` is made.
  */
 import type { Command } from 'commander'
-import { policyJsonSchema } from '../discovery/policy-document.ts'
 import { type CommonFlags, jsonOption } from './connection.ts'
 import { withExample } from './examples.ts'
 import { type CliContext, Terminal } from './terminal.ts'
@@ -14,7 +13,8 @@ export function addSchemaCommand(program: Command, surroundings: CliContext): vo
     .description('Print the JSON Schema of policy documents, for completion and checks in an editor.')
     .addOption(jsonOption())
   withExample(command, 'inmesh schema > policy.schema.json')
-  command.action((flags: CommonFlags) => {
+  command.action(async (flags: CommonFlags) => {
+    const { policyJsonSchema } = await import('../discovery/policy-document.ts')
     const schema = policyJsonSchema()
     new Terminal(surroundings, flags.json === true).result(schema, () => [JSON.stringify(schema, null, 2)])
   })

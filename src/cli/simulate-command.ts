@@ -1,17 +1,17 @@
 /** `inmesh simulate`: what documents make of slow, failing and missing servers, without a mesh. */
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import type { RequestHead } from '../core/request-head.ts'
-import { MESH_DOCUMENT, type PolicyDocument } from '../discovery/policy-document.ts'
+import { MESH_DOCUMENT } from '../discovery/mesh-document.ts'
+import type { PolicyDocument } from '../discovery/policy-document.ts'
 import { HTTP_METHODS } from '../net/http-methods.ts'
 import { serviceName } from '../options/names.ts'
 import { duration, integer, number } from '../options/quantities.ts'
 import { capacityOf, LATENCY_SHAPES, type LatencyShape, type Scenario } from '../simulator/scenario.ts'
 import { type CommonFlags, jsonOption } from './connection.ts'
-import { documentsOf } from './convert-command.ts'
 import { withExample } from './examples.ts'
 import { EXIT, Failure, invalidUsage } from './failure.ts'
 import { collected, numeric, parsed, readHeader } from './flag-values.ts'
-import { readPolicyFile } from './policy-file.ts'
+import { readPolicyFile } from './read-policy-file.ts'
 import { type GivenFault, placeFaults, readFault } from './simulation/fault-flag.ts'
 import { checkPictureFile, writePicture } from './simulation/picture-file.ts'
 import { aboutScenario, reportLines } from './simulation/report.ts'
@@ -94,6 +94,7 @@ export function addSimulateCommand(program: Command, surroundings: CliContext): 
   command.action(async (flags: SimulateFlags) => {
     const terminal = new Terminal(surroundings, flags.json === true)
     const { documents } = await readPolicyFile(flags.file, surroundings.stdin)
+    const { documentsOf } = await import('./convert-documents.ts')
     const scenario = scenarioOf(flags, documentsOf(documents))
     const toStdout = flags.svg === '-'
     if (toStdout && flags.json === true) throw invalidUsage('--svg - excludes --json: both write to stdout')

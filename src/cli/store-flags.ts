@@ -3,7 +3,6 @@ import { readFileSync } from 'node:fs'
 import type { Command } from 'commander'
 import { check, describeIssue, fields, type Issue, OptionsError } from '../options/fields.ts'
 import type { RegistryOptions } from '../registry/index.ts'
-import { etcdStore } from '../registry/storage/etcd/options.ts'
 import type { Storage } from '../registry/storage/storage.ts'
 import { EXIT, Failure, invalidUsage } from './failure.ts'
 
@@ -26,8 +25,6 @@ export const STORE_FLAGS: Readonly<Record<string, string>> = {
   'store.user': '--etcd-user',
   'store.password': '--etcd-password-file',
 }
-
-const OPTIONS = fields({ store: etcdStore() })
 
 /** Adds `--store` and the flags of etcd. */
 export function withStore(command: Command, what: string): Command {
@@ -68,7 +65,8 @@ export async function openStore(flags: StoreFlags): Promise<{ storage: Storage; 
   const given = storeFrom(flags)
   if (given === undefined) return undefined
   try {
-    const { store } = check(OPTIONS, { store: given }, 'store')
+    const { etcdStore } = await import('../registry/storage/etcd/options.ts')
+    const { store } = check(fields({ store: etcdStore() }), { store: given }, 'store')
     const { EtcdStorage } = await import('../registry/storage/etcd/storage.ts')
     const storage = await EtcdStorage.open(store)
     return { storage, place: `etcd at ${store.endpoints.join(', ')} below ${store.prefix}` }

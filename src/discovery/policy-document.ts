@@ -15,10 +15,10 @@ import {
   DOCUMENT_ACCESS_LOG,
 } from '../telemetry/access-log/settings.ts'
 import { INTENTIONS, type Intention, withoutGaps } from './intention.ts'
+import { MESH_DOCUMENT } from './mesh-document.ts'
 import { TAP_HEADER } from './tap/header.ts'
 
-/** The document of this name holds the defaults of all services. */
-export const MESH_DOCUMENT = 'mesh'
+export { MESH_DOCUMENT }
 
 /** A document as it is written, applied, stored and sent. */
 export interface PolicyDocument extends ServiceOptions, RoutingOptions {

@@ -5,7 +5,9 @@ import { Readable } from 'node:stream'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { EXIT, Failure, formatLocated } from '../../src/cli/failure.ts'
-import { LARGEST_FILE_BYTES, parsePolicyFile, readPolicyFile } from '../../src/cli/policy-file.ts'
+import { parsePolicyFile } from '../../src/cli/policy-file.ts'
+import { LARGEST_FILE_BYTES } from '../../src/cli/policy-file-failures.ts'
+import { readPolicyFile } from '../../src/cli/read-policy-file.ts'
 
 function mistakes(text: string): string[] {
   try {

@@ -2,14 +2,14 @@
 import type { Command } from 'commander'
 import { OptionsError } from '../../options/fields.ts'
 import { integer } from '../../options/quantities.ts'
-import { type Registry, startRegistry } from '../../registry/index.ts'
+import type { Registry } from '../../registry/index.ts'
 import { type CommonFlags, jsonOption } from '../connection.ts'
 import { withExample } from '../examples.ts'
 import { invalidUsage } from '../failure.ts'
 import { numeric, parsed } from '../flag-values.ts'
 import { untilSignal } from '../signals.ts'
 import { type CliContext, Terminal } from '../terminal.ts'
-import { EXAMPLE_SERVICES, ExampleMesh } from './example-mesh.ts'
+import type { ExampleMesh } from './example-mesh.ts'
 
 const PORT = integer({ min: 0, max: 65_535 })
 const DEFAULT_PORT = 7_400
@@ -41,6 +41,7 @@ export function addDevCommand(program: Command, surroundings: CliContext): void 
 async function runDev({ port, ui, example, json }: DevFlags, surroundings: CliContext): Promise<void> {
   const terminal = new Terminal(surroundings, json === true)
   const stopped = untilSignal()
+  const { EXAMPLE_SERVICES, ExampleMesh } = await import('./example-mesh.ts')
   let registry: Registry | undefined
   let mesh: ExampleMesh | undefined
   try {
@@ -70,6 +71,7 @@ async function runDev({ port, ui, example, json }: DevFlags, surroundings: CliCo
 }
 
 async function start(port: number, uiPort: number): Promise<Registry> {
+  const { startRegistry } = await import('../../registry/index.ts')
   try {
     return await startRegistry({ port, uiPort, dev: true, memory: true, log: false, joinsPerSecond: 100 })
   } catch (error) {

@@ -1,0 +1,2 @@
+/** The document of this name holds the defaults of all services. */
+export const MESH_DOCUMENT = 'mesh'
