@@ -23,6 +23,8 @@ export function makePrivateDirectory(directory: string): void {
     // What is made is subject to the umask.
     if (each === path) chmodSync(each, MODE)
   }
+  // The error that Node has for it.
+  if (!statSync(path).isDirectory()) mkdirSync(path)
 }
 
 function isMissing(path: string): boolean {

@@ -29,6 +29,7 @@ it('leaves one that is there as it is', () => {
 
 it('fails at a file, and at a link that leads nowhere', () => {
   writeFileSync(join(folder, 'file'), '')
+  expect(() => makePrivateDirectory(join(folder, 'file'))).toThrow('EEXIST')
   symlinkSync(join(folder, 'nowhere'), join(folder, 'link'))
   expect(() => makePrivateDirectory(join(folder, 'file/data'))).toThrow('ENOTDIR')
   expect(() => makePrivateDirectory(join(folder, 'link/data'))).toThrow('EEXIST')
