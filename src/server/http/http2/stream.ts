@@ -7,7 +7,7 @@
  * - closed: both, or one side has reset it
  */
 import { AsyncLocalStorage } from 'node:async_hooks'
-import type { ServerHttp2Stream } from 'node:http2'
+import type { ServerHttp2Stream, ServerStreamResponseOptions } from 'node:http2'
 import { LOAD } from '../../../core/headers.ts'
 import { formatLoad } from '../../../core/load-header.ts'
 import type { LoadReport } from '../../../core/load-report.ts'
@@ -104,7 +104,7 @@ export class Http2Stream implements ServedStream {
     const bytes = typeof body === 'string' ? Buffer.from(body) : body
     this.ending = end
     if (end && (bytes === undefined || bytes.length <= PIECE_BYTES)) {
-      stream.respond(fields, { ...AS_SAID, endStream: bytes === undefined })
+      respond(stream, fields, { ...AS_SAID, endStream: bytes === undefined })
       if (bytes !== undefined) this.#queue.end(bytes)
       return
     }
@@ -112,7 +112,7 @@ export class Http2Stream implements ServedStream {
     stream.on('wantTrailers', () => {
       if (!this.#over) stream.sendTrailers(this.#trailers ?? NO_TRAILERS)
     })
-    stream.respond(fields, { ...AS_SAID, waitForTrailers: true })
+    respond(stream, fields, { ...AS_SAID, waitForTrailers: true })
     if (end) this.#queue.end(bytes)
     else if (bytes !== undefined) this.#queue.write(bytes)
   }
@@ -189,4 +189,21 @@ function requestEnded(stream: Http2Stream): void {
 
 function closed(stream: Http2Stream): void {
   stream.closed()
+}
+
+const ONE_VALUE = /^Header field "([^"]+)" must only have a single value$/
+
+/** Node 22 refuses several lines of some fields. The first counts, as for clients of Node. */
+function respond(stream: ServerHttp2Stream, fields: Fields, options: ServerStreamResponseOptions): void {
+  for (;;) {
+    try {
+      stream.respond(fields, options)
+      return
+    } catch (error) {
+      const [, name] = ONE_VALUE.exec((error as Error).message) ?? []
+      const lines = name === undefined ? undefined : fields[name]
+      if (!Array.isArray(lines)) throw error
+      fields[name!] = lines[0]!
+    }
+  }
 }
