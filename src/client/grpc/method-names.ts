@@ -2,13 +2,18 @@
  * The names under which a client has the methods of its service. grpc-js uses the key of the
  * definition and `originalName` (camelCase, from `@grpc/proto-loader`).
  */
-import type * as grpc from '@grpc/grpc-js'
 
-/** What a generated client knows of one of its methods. */
-export type MethodDefinition = Pick<
-  grpc.MethodDefinition<unknown, unknown>,
-  'path' | 'requestStream' | 'responseStream' | 'originalName'
-> & { readonly options?: { readonly idempotency_level?: string | undefined } | undefined }
+/**
+ * What a generated client knows of one of its methods: a part of grpc-js's type, without grpc-js,
+ * because public types lead here.
+ */
+export interface MethodDefinition {
+  readonly path: string
+  readonly requestStream: boolean
+  readonly responseStream: boolean
+  readonly originalName?: string | undefined
+  readonly options?: { readonly idempotency_level?: string | undefined } | undefined
+}
 
 /** The methods of a service, by the names that the generator chose. */
 export type ServiceDefinition = Readonly<Record<string, MethodDefinition>>

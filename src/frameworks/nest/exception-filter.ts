@@ -1,7 +1,8 @@
 /** Answers errors of the mesh by the table that all frameworks share (`docs/errors.md`). */
 import type { ServerResponse } from 'node:http'
-import { type ArgumentsHost, Catch, type ExceptionFilter, type Type } from '@nestjs/common'
+import { type ArgumentsHost, Catch, type ExceptionFilter, Logger, type Type } from '@nestjs/common'
 import { type Observable, throwError } from 'rxjs'
+import { messageOf } from '../../core/errors.ts'
 import { GRPC_STATUS, grpcStatusOfHttp } from '../../core/status.ts'
 import { check, fields, flag, withDefault } from '../../options/fields.ts'
 import { type Problem, type ProblemOptions, problemOf } from '../../server/http/problem.ts'
@@ -34,6 +35,7 @@ const FAILURE_OF_THE_MESH = {
  */
 export class MeshExceptionFilter implements ExceptionFilter {
   readonly #options: ProblemOptions
+  readonly #logger = new Logger(MeshExceptionFilter.name)
 
   /** @throws OptionsError naming each wrong option */
   constructor(options?: ProblemOptions) {
@@ -45,6 +47,8 @@ export class MeshExceptionFilter implements ExceptionFilter {
     const problem = problemOf(exception, this.#options)
     const kind = host.getType()
     if (problem === undefined || (kind !== 'http' && kind !== 'rpc')) throw exception
+    // As Nest's own filter does with what no other filter takes.
+    this.#logger.error(messageOf(exception) ?? problem.error.message)
     if (kind === 'rpc') return throwError(() => statusOf(problem))
     answer(host.switchToHttp().getResponse<ServerResponse | Reply>(), problem)
     return undefined

@@ -7,6 +7,7 @@ import {
   Get,
   type INestApplication,
   Inject,
+  Logger,
   NotFoundException,
   Param,
   Res,
@@ -17,7 +18,7 @@ import { ExpressAdapter } from '@nestjs/platform-express'
 import { FastifyAdapter } from '@nestjs/platform-fastify'
 import axios from 'axios'
 import { firstValueFrom, type Observable } from 'rxjs'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest'
 import {
   type HttpClient,
   Mesh,
@@ -100,11 +101,14 @@ describe.each<[string, () => AbstractHttpAdapter]>([
 
   test('an error of the mesh, and one that it caused, is a problem document that names nothing inside', async () => {
     await serve('failing')
+    const logged = vi.spyOn(Logger.prototype, 'error').mockReturnValue()
+    onTestFinished(() => logged.mockRestore())
     const gone = await client.get('/gone', { retry: false })
     expect([503, 504]).toContain(gone.status)
     expect(gone.headers.get('content-type')).toMatch(/^application\/problem\+json/)
     const wrapped = await client.get('/wrapped', { retry: false })
     expect(wrapped.status).toBe(503)
+    expect(logged.mock.calls.at(-1)).toEqual(['request failed'])
     expect(await wrapped.json()).toEqual({
       type: 'urn:inmesh:problem:dependency-unavailable',
       title: 'A service that this one needs is unavailable',
