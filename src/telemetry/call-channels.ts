@@ -10,7 +10,7 @@ import { messageOf } from '../core/errors.ts'
 import type { Outcome, Verdict } from '../core/outcome.ts'
 import { FINAL } from '../resilience/retry.ts'
 import { safeText } from './access-log/safe-text.ts'
-import type { Side } from './call-metrics.ts'
+import { type Side, UNKNOWN_PEER } from './call-metrics.ts'
 import type { TappedCall } from './tap/tap-message.ts'
 import { tappedCall } from './tap/tapped-call.ts'
 
@@ -59,7 +59,7 @@ export interface AttemptEnded extends AttemptStarted {
 export interface CallEnded extends Omit<TappedCall, 'to' | 'side'> {
   readonly service: string
   readonly side: Side
-  /** The called service. */
+  /** The called service; of a served call, the caller's, or `unknown` without an identity. */
   readonly peer: string
   readonly verdict: Verdict
   readonly reason?: string
@@ -114,7 +114,8 @@ export class CallChannels {
     const side = this.#side
     const details = call.details(decisive)
     const ended = { side, call, outcome, details, decisive, endedAt, at: this.#clock.wallNow() }
-    const { to: peer, side: _, ...shown } = tappedCall(ended, [])
+    const { to, side: _, ...shown } = tappedCall(ended, [])
+    const peer = side === 'server' ? (call.peer ?? UNKNOWN_PEER) : to
     CALL_ENDED.publish({ service: this.#service, ...shown, side, peer, ...judged(outcome) } satisfies CallEnded)
   }
 

@@ -1,3 +1,4 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { describe, expect, it } from 'vitest'
 import { Attempt } from '../../src/core/attempt.ts'
 import { Call, type CallKind } from '../../src/core/call.ts'
@@ -53,6 +54,20 @@ describe('the transport of calls', () => {
       const counted = (transport: string) => read(name, { service: 'checkout', peer, transport })
       expect([counted('inmesh/1'), counted('http/1.1'), counted('h2')]).toEqual([3, 1, undefined])
     }
+  })
+})
+
+describe('the channel of ended calls', () => {
+  it('names the called service of a call made, and the caller of one served', () => {
+    const peers: unknown[] = []
+    const listener = (message: unknown) => peers.push((message as { peer: string }).peer)
+    subscribe('inmesh:call:ended', listener)
+    setUp('client').attempt(setUp('client').start(kind()), SUCCESS)
+    const { start, attempt } = setUp('server')
+    attempt(start(kind({ service: 'checkout' }), 'storefront'), SUCCESS)
+    attempt(start(kind({ service: 'checkout' })), SUCCESS)
+    unsubscribe('inmesh:call:ended', listener)
+    expect(peers).toEqual(['inventory', 'storefront', 'unknown'])
   })
 })
 
