@@ -56,6 +56,8 @@ export interface DestinationParts<T extends Transport> {
    * long as for an endpoint
    */
   readonly firstPolicyBy?: (() => number) | undefined
+  /** Says that no source of endpoints answers just now; `undefined`: one does. */
+  readonly unanswered?: (() => string | undefined) | undefined
   /** The destination that took this one's place after it was forgotten; `undefined`: none will. */
   readonly successor: () => Selector<T> | undefined
 }
@@ -231,7 +233,7 @@ export class Destination<T extends Transport = Transport> implements Selector<T>
     }
     const { intended, left, doubted = false, stale } = endpoints
     const instances = instancesOf(endpoints, this.protocol)
-    const absence = instances.length > 0 ? undefined : absenceOf(endpoints, this.protocol)
+    const absence = instances.length > 0 ? undefined : absenceOf(endpoints, this.protocol, this.#parts.unanswered?.())
     this.cluster.apply(instances, { intended, left, doubted, stale, absence })
     this.#panic.look(this.cluster)
     first?.end(true)

@@ -112,6 +112,7 @@ export class Destinations {
       caller: settings.service,
       hold: (other) => this.#hold(called, other),
       firstPolicyBy: () => this.joinUntilAt,
+      unanswered: () => this.#unanswered(),
       // A gRPC client reports a closed mesh by a status of its call, a socket by an event.
       successor: () => (this.#closed && protocol !== 'http' ? undefined : this.#find(called, name)),
     })
@@ -121,11 +122,15 @@ export class Destinations {
     // Watched before, by the other protocol or because it is our own.
     const endpoints = this.#membership.endpointsOf(name)
     if (endpoints !== undefined && made.known !== endpoints) made.apply(endpoints)
-    if (made.known === undefined && this.#membership.registry?.connected !== true) {
-      // Calls that fail before the first view say so. That view replaces it.
-      made.cluster.absence = `no registry answers (${settings.registry.join(', ')})`
-    }
+    // Calls that fail before the first view say so. That view replaces it.
+    if (made.known === undefined) made.cluster.absence = this.#unanswered()
     return made
+  }
+
+  /** `undefined`: a registry answers. */
+  #unanswered(): string | undefined {
+    if (this.#membership.registry?.connected === true) return undefined
+    return `no registry answers (${this.#shared.settings.registry.join(', ')})`
   }
 
   /** Keeps a service to which a route leads: watched, and not forgotten when it is idle. */

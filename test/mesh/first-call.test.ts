@@ -2,9 +2,13 @@
  * The first call of a process to a service: made before anything is known of it, and bound by its
  * policy all the same.
  */
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { request } from 'undici'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { currentCall, joinMesh, type Mesh, type MeshError } from '../../src/index.ts'
+import { startRegistry } from '../../src/registry/index.ts'
 import { startTestMesh, type TestMesh } from '../../src/testing/index.ts'
 import { Shop, shopServer } from '../rigs/shop.ts'
 
@@ -65,6 +69,27 @@ it('says that no registry answers, and which were asked', async () => {
     /before any instance of 'inventory' was known: no registry answers \(https:\/\/127\.0\.0\.1:1\)$/,
   )
   await mesh.close()
+})
+
+it('says that no registry answers, and that none was known before, of a name absent in the last run', async () => {
+  const stateDir = await mkdtemp(join(tmpdir(), 'inmesh-first-call-'))
+  const registry = await startRegistry({ memory: true, dev: true, port: 0, log: false })
+  const start = () =>
+    joinMesh({
+      ...{ service: 'checkout', registry: registry.url, stateDir, startWithoutRegistry: true },
+      ...{ handleSignals: false, drainNotice: 0, joinTimeout: '1s' },
+    })
+  const call = (mesh: Mesh, timeout: '300ms' | '10s') => mesh.http('score').get('/', { timeout })
+  const first = await start()
+  await expect(call(first, '300ms')).rejects.toThrow(/: no process registers it$/)
+  await first.close()
+  await registry.close()
+  const again = await start()
+  const says = /no registry answers \(https:\/\/127\.0\.0\.1:\d+\), and no instance was known before$/
+  await expect(call(again, '300ms')).rejects.toThrow(says)
+  await expect(call(again, '10s')).rejects.toMatchObject({ code: 'no-endpoints', message: expect.stringMatching(says) })
+  await again.close()
+  await rm(stateDir, { recursive: true })
 })
 
 describe.each(Object.entries(DOORS))('the first call, by %s', (_, call) => {
