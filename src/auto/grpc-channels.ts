@@ -6,6 +6,7 @@ import { type GrpcServiceDefinition, isDefinition } from '../client/grpc/definit
 import type { GrpcChannelOptions } from '../client/grpc/override.ts'
 import type { AutoHost } from './auto-host.ts'
 import { LaterCall } from './later-call.ts'
+import { preloadLibrary } from './library.ts'
 import type { ModulePatch } from './loaded-modules.ts'
 
 type Class = new (...given: unknown[]) => object
@@ -112,6 +113,8 @@ class AutoChannel implements AnyChannel {
     this.#found = found
     this.#options = definition && { definitions: definition }
     this.#native = native
+    // A deadline is known before its call: with a client comes a call.
+    if (typeof found === 'string') preloadLibrary()
   }
 
   createCall(...given: unknown[]): object {
@@ -167,7 +170,8 @@ class AutoChannel implements AnyChannel {
   }
 
   async #make(): Promise<AnyChannel> {
-    const service = await this.#found
+    // Without a wait, so that the library loads within the program's call.
+    const service = typeof this.#found === 'string' ? this.#found : await this.#found
     const channel =
       service === undefined
         ? this.#native()

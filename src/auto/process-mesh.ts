@@ -4,6 +4,7 @@
  */
 import { observeJoining } from '../mesh/joining.ts'
 import type { Mesh, OpenedMesh } from '../mesh/mesh.ts'
+import { type Library, loadLibrary } from './library.ts'
 import { tellMembership } from './membership-report.ts'
 import type { Report } from './report.ts'
 import type { AutoSettings } from './settings.ts'
@@ -60,10 +61,9 @@ export class ProcessMesh {
   }
 
   async #open(): Promise<OpenedMesh> {
-    const [{ resolveMeshOptions }, { openMesh }] = await Promise.all([
-      import('../mesh/resolve-options.ts'),
-      import('../mesh/mesh.ts'),
-    ])
+    const loaded = loadLibrary()
+    // An `await` in any case would let the program's timers start before the rest has run.
+    const { resolveMeshOptions, openMesh }: Library = loaded instanceof Promise ? await loaded : loaded
     const worker = workerName()
     const settings = resolveMeshOptions({
       handleSignals: false,

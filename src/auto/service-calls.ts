@@ -38,7 +38,8 @@ export class ServiceCalls<C> {
   }
 
   async #later<R>(host: string, found: string | Promise<string | undefined>, ways: Ways<C, R>): Promise<void> {
-    const service = await found
+    // Without a wait, so that the library loads before the program arms timers of the request.
+    const service = typeof found === 'string' ? found : await found
     if (service === undefined) this.#pass(host, ways)
     else this.#send(await this.#host.mesh.open(), service, ways)
   }

@@ -30,6 +30,8 @@ const WHY: Partial<Record<ErrorCode, string>> = {
   overloaded: 'it is overloaded',
   'server-error': 'it failed',
   closed: 'the mesh is closed',
+  'join-refused': 'this process is not in the mesh',
+  'registry-unavailable': 'this process is not in the mesh',
 }
 
 /**

@@ -5,7 +5,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import type { Call } from '../core/call.ts'
 import type { Timer } from '../core/clock.ts'
-import type { ErrorCode } from '../core/errors.ts'
+import { type ErrorCode, MeshError } from '../core/errors.ts'
 import type { Provisional, Stack } from '../resilience/stack.ts'
 import { LONGEST_WAIT_MS } from './await-endpoint.ts'
 
@@ -52,7 +52,7 @@ export class FirstPolicy implements Provisional {
   await(call: Call, since: number, proceed: (ended: ErrorCode | undefined, why?: unknown) => void): void {
     if (this.#over !== undefined) {
       if (this.#over) proceed(undefined)
-      else proceed('closed', this.#why)
+      else proceed(this.#code, this.#why)
       return
     }
     const { clock } = this.stack
@@ -61,16 +61,21 @@ export class FirstPolicy implements Provisional {
     // The view arrives in the session's async context; the rest runs in the caller's.
     const goOn = AsyncLocalStorage.bind(proceed)
     let timer: Timer | undefined
-    const finish = (ended: ErrorCode | undefined): void => {
+    const finish = (ended: ErrorCode | undefined, why?: unknown): void => {
       if (!this.#waiting.delete(listener)) return
       clock.stopTimer(timer!)
       call.whenCancelled = undefined
-      goOn(ended, ended === 'closed' ? this.#why : undefined)
+      goOn(ended, why)
     }
-    const listener = (known: boolean): void => finish(known ? undefined : 'closed')
+    const listener = (known: boolean): void => (known ? finish(undefined) : finish(this.#code, this.#why))
     const late = until === call.deadlineAt ? 'deadline-exceeded' : 'no-endpoints'
     this.#waiting.add(listener)
     timer = clock.startTimer(Math.max(0, until - since), finish, late)
     call.whenCancelled = () => finish('cancelled')
+  }
+
+  /** Of calls that wait in vain. A failure to join has a better one than `closed`. */
+  get #code(): ErrorCode {
+    return this.#why instanceof MeshError ? this.#why.code : 'closed'
   }
 }

@@ -1,9 +1,11 @@
 // A client whose own timeouts are shorter than any answer. It ends by itself.
+import { subscribe } from 'node:diagnostics_channel'
 import { request } from 'node:http'
 
 const tell = (client, error) => console.log(JSON.stringify({ client, error }))
 
-await fetch('http://stock.mesh/', { signal: AbortSignal.timeout(200) }).catch(({ name }) => tell('fetch', name))
+const required = []
+subscribe('tracing:module.require:end', ({ id }) => required.push(id))
 
 const ask = (client, host) =>
   new Promise((resolve) => {
@@ -14,5 +16,10 @@ const ask = (client, host) =>
       .on('error', ({ message }) => resolve(tell(client, message)))
       .end()
   })
-await ask('node:http', 'stock.mesh')
+const first = ask('node:http', 'stock.mesh')
+// Before the call returns, so that no timer of the program waits for it.
+const loaded = required.some((id) => id.includes('/mesh/mesh'))
+await first
+await fetch('http://stock.mesh/', { signal: AbortSignal.timeout(200) }).catch(({ name }) => tell('fetch', name))
 await ask('node:http to a host that may be a service', 'stock')
+tell('the library was loaded within the first call', loaded)
