@@ -1,9 +1,10 @@
 /** Servers of grpc-js, which bind as they do without the mesh. */
+
+import { keepAlive } from '../core/keep-alive.ts'
 import type { GrpcServing, MeshServer } from '../mesh/mesh-server.ts'
 import { listeningGrpc } from '../server/grpc/taken-server.ts'
 import type { ListeningServer } from '../server/listening-server.ts'
 import type { AutoHost } from './auto-host.ts'
-import { keepAlive } from './keep-alive.ts'
 import type { ModulePatch } from './loaded-modules.ts'
 import { addressText, ServicePorts } from './service-ports.ts'
 import type { TakenServer, TakenServers } from './taken-servers.ts'

@@ -4,12 +4,12 @@
  */
 import { Server } from 'node:http'
 import { type AddressInfo, Server as NetServer } from 'node:net'
+import { keepAlive } from '../core/keep-alive.ts'
 import type { MeshServer } from '../mesh/mesh-server.ts'
 import { isOwn } from '../net/own.ts'
 import { applicationBehind, keptSettings, listeningHttp, plaintextOnly } from '../server/http/taken-server.ts'
 import type { ListeningServer } from '../server/listening-server.ts'
 import type { AutoHost } from './auto-host.ts'
-import { keepAlive } from './keep-alive.ts'
 import { addressText, ServicePorts } from './service-ports.ts'
 import type { TakenServer, TakenServers } from './taken-servers.ts'
 import { cluster } from './worker-name.ts'

@@ -1,12 +1,12 @@
 /** Puts the parts of `inmesh/auto` into a process. */
 import { syncBuiltinESMExports } from 'node:module'
+import { keepAlive } from '../core/keep-alive.ts'
 import { Agents } from './agents.ts'
 import type { AutoHost } from './auto-host.ts'
 import { Dispatchers } from './dispatchers.ts'
 import { GrpcChannels } from './grpc-channels.ts'
 import { GrpcServers } from './grpc-servers.ts'
 import { HttpServers } from './http-servers.ts'
-import { keepAlive } from './keep-alive.ts'
 import { patchModules } from './loaded-modules.ts'
 import { ProcessMesh } from './process-mesh.ts'
 import { Report } from './report.ts'

@@ -3,6 +3,7 @@ import { isDeepStrictEqual } from 'node:util'
 import type { Call } from '../core/call.ts'
 import { sleep } from '../core/clock.ts'
 import { MeshError } from '../core/errors.ts'
+import { keepAlive } from '../core/keep-alive.ts'
 import type { Protocol } from '../core/protocol.ts'
 import type { TransportPreference } from '../core/transport.ts'
 import type { Instance } from '../discovery/instance.ts'
@@ -83,7 +84,7 @@ export class Servers {
     taken?: ListeningServer,
   ): Promise<MeshServer> {
     const settings = resolveServeOptions(options, this.#membership.dev, this.#shared.settings.metadata)
-    await this.#identityFor(settings.server)
+    await this.#identityFor(settings.server, taken)
     const dependencies = { ...this.#dependencies(settings.advertise), taken }
     const server = await serveHttp(handler, settings.server, dependencies)
     const opened = await this.#open('http', settings, dependencies.served, server)
@@ -97,7 +98,7 @@ export class Servers {
     taken?: ListeningServer,
   ): Promise<MeshServer> {
     const settings = resolveServeGrpcOptions(options, this.#membership.dev, this.#shared.settings.metadata)
-    await this.#identityFor(settings.server)
+    await this.#identityFor(settings.server, taken)
     const dependencies = { ...this.#dependencies(settings.advertise), taken }
     const opened = await serveGrpc(server as never, settings.server, dependencies)
     return this.#open('grpc', settings, dependencies.served, opened)
@@ -113,8 +114,11 @@ export class Servers {
     return this.#open('tcp', settings, dependencies.served, opened)
   }
 
-  async #identityFor({ mode }: { readonly mode?: string }): Promise<void> {
-    if (mode !== 'plaintext') await this.#shared.identity.whenPresent()
+  async #identityFor({ mode }: { readonly mode?: string }, taken?: ListeningServer): Promise<void> {
+    if (mode === 'plaintext') return
+    const present = this.#shared.identity.whenPresent()
+    // The search for a registry holds no process, and until then only a server of others listens.
+    await (taken === undefined ? keepAlive(present) : present)
   }
 
   /** `advertise`: callers take the address that the user names, and no other. */
