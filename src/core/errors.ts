@@ -71,10 +71,13 @@ const NONE: readonly AttemptReport[] = []
 
 /** Logs cut an error at the second level, which would show `[Object]`. JSON stays as it is. */
 function inspectable(report: AttemptReport): AttemptReport {
-  const { endpoint = 'no endpoint', durationMs, code = 'success', status } = report
+  return Object.defineProperty({ ...report }, inspect.custom, { value: onOneLine })
+}
+
+function onOneLine(this: AttemptReport): string {
+  const { endpoint = 'no endpoint', durationMs, code = 'success', status } = this
   const answer = status === undefined ? '' : ` ${status}`
-  const line = (): string => `<${endpoint}${answer} ${code} in ${Math.round(durationMs * 10) / 10} ms>`
-  return Object.defineProperty({ ...report }, inspect.custom, { value: line })
+  return `<${endpoint}${answer} ${code} in ${Math.round(durationMs * 10) / 10} ms>`
 }
 
 const BRAND = Symbol.for('inmesh.MeshError')
