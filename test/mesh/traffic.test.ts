@@ -107,17 +107,22 @@ describe('a process', () => {
     await expect.poll(() => [total(rpc.port, 'ended'), total(rpc.port, 'failed')], { timeout: 20_000 }).toEqual([3, 0])
     expect(served(rpc.port).some(({ ms }) => ms !== undefined)).toBe(true)
 
-    const late = get(checkout, '/wait')
+    const late = checkout.http('inventory').get('/wait', { timeout: '60s' })
     await expect.poll(() => served(web.port).at(-1)?.inFlight, { timeout: 20_000 }).toBe(1)
     // A registry that has just started hears of it, too.
     for (const { stream } of registry.sessions) stream.destroy()
-    const sessions = () =>
-      registry.heard.filter(({ service, message }) => service === 'inventory' && message.type === 'hello')
-    await expect.poll(() => sessions().length, { timeout: 20_000 }).toBe(2)
-    const before = served(web.port).length
-    await expect.poll(() => served(web.port).slice(before).at(0)?.inFlight, { timeout: 20_000 }).toBe(1)
+    const toldAfresh = () => {
+      const heard = registry.heard.filter(({ service }) => service === 'inventory').map(({ message }) => message)
+      const again = heard.findLastIndex(({ type }) => type === 'hello')
+      if (again === 0) return undefined
+      const reports = heard
+        .slice(again)
+        .flatMap((message) => (message.type === 'traffic' ? [readTraffic({ ...message })] : []))
+      return reports.flatMap((report) => report.served ?? []).find(({ id }) => id === idOf(web.port))?.inFlight
+    }
+    await expect.poll(toldAfresh, { timeout: 20_000 }).toBe(1)
     for (const answer of waiting) answer()
-    await late
+    await (await late).text()
     await expect
       .poll(() => [total(web.port, 'ended'), served(web.port).at(-1)?.inFlight ?? 0], { timeout: 20_000 })
       .toEqual([8, 0])
