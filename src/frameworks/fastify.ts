@@ -1,8 +1,8 @@
 /** Fastify 5 in the mesh: a plugin, and an error handler. */
 import type { FastifyError, FastifyInstance, FastifyPluginCallback, FastifyReply, FastifyRequest } from 'fastify'
 import { type CurrentCall, currentCall } from '../server/current-call.ts'
-import { leaveMesh } from '../server/http/fastify-closing.ts'
 import { type ProblemOptions, problemOf } from '../server/http/problem.ts'
+import { leaveMesh } from '../server/http/served-server.ts'
 import { type AnswerHealth, type HealthOptions, healthRoutes } from './health.ts'
 import { resolveProblem, withoutBody } from './problem-answer.ts'
 

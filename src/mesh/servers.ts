@@ -44,6 +44,8 @@ interface Served {
   instance: Instance
   readonly server: AnyDoor
   readonly counts: ServedCounts
+  /** It leaves the mesh, or has left it. */
+  leaving?: Promise<void>
 }
 
 /** What all servers of this process share. */
@@ -57,7 +59,7 @@ export class Servers {
   readonly #shared: MeshContext
   readonly #membership: Membership
   readonly #limits: ServerLimits
-  readonly #served = new Map<Served, Promise<void> | undefined>()
+  readonly #served = new Set<Served>()
   #compiled: { readonly policy: ServicePolicy; readonly inForce: InForce } | undefined
   #leaving = false
   /** How many rules of faults are in force. */
@@ -87,9 +89,7 @@ export class Servers {
     await this.#identityFor(settings.server, taken)
     const dependencies = { ...this.#dependencies(settings.advertise), taken }
     const server = await serveHttp(handler, settings.server, dependencies)
-    const opened = await this.#open('http', settings, dependencies.served, server)
-    server.application.events?.served(() => opened.close())
-    return opened
+    return this.#open('http', settings, dependencies.served, server)
   }
 
   async serveGrpc(
@@ -153,8 +153,8 @@ export class Servers {
     const host = everywhere ? '127.0.0.1' : server.address
     const announcement = { service, host, port, advertise, zone, version, weight, metadata, transports, local }
     const instance = announcedInstance(counts.id, { ...announcement, protocol, tls: mode !== 'plaintext' })
-    const served = { instance, server, counts }
-    this.#served.set(served, undefined)
+    const served: Served = { instance, server, counts }
+    this.#served.add(served)
     traffic.addServer(counts)
     // While it began to listen, something may have come into force.
     Object.assign(server, this.#inForce())
@@ -173,7 +173,7 @@ export class Servers {
       await this.#leave(served)
       throw new MeshError(`the mesh of ${service} was closed`, { code: 'closed', service })
     }
-    return {
+    const opened: MeshServer = {
       get address() {
         return server.address
       },
@@ -186,6 +186,8 @@ export class Servers {
       close: () => this.#leave(served),
       end: () => server.close(),
     }
+    server.inMesh(opened)
+    return opened
   }
 
   /** They leave the mesh, or have left it. */
@@ -216,7 +218,7 @@ export class Servers {
 
   /** Registers what was served before there was a session (`startWithoutRegistry`). */
   begun(registry: RegistryClient): void {
-    for (const { instance } of this.#served.keys()) void registry.register(instance).catch(() => undefined)
+    for (const { instance } of this.#served) void registry.register(instance).catch(() => undefined)
   }
 
   /** New intentions and limits; requests in progress keep theirs. */
@@ -225,9 +227,9 @@ export class Servers {
     const before = this.#compiled
     const inForce = this.#inForce()
     if (inForce === before?.inForce) return
-    for (const [served, leaving] of this.#served) {
+    for (const served of this.#served) {
       Object.assign(served.server, inForce)
-      if (leaving === undefined) this.#announceAgain(served)
+      if (served.leaving === undefined) this.#announceAgain(served)
     }
   }
 
@@ -242,14 +244,14 @@ export class Servers {
   /** All leave the mesh. Never rejects. */
   async leave(): Promise<void> {
     this.#leaving = true
-    await Promise.all([...this.#served.keys()].map((served) => this.#leave(served)))
+    await Promise.all([...this.#served].map((served) => this.#leave(served)))
     this.globalRate?.close()
   }
 
   /** All end now. */
   async close(): Promise<void> {
     this.#leaving = true
-    await Promise.all([...this.#served.keys()].map(({ server }) => server.close()))
+    await Promise.all([...this.#served].map(({ server }) => server.close()))
     this.globalRate?.close()
   }
 
@@ -272,12 +274,8 @@ export class Servers {
   }
 
   #leave(served: Served): Promise<void> {
-    let leaving = this.#served.get(served)
-    if (leaving === undefined) {
-      leaving = this.#drain(served).finally(() => this.#forget(served))
-      this.#served.set(served, leaving)
-    }
-    return leaving
+    served.leaving ??= this.#drain(served).finally(() => this.#forget(served))
+    return served.leaving
   }
 
   #forget(served: Served): void {

@@ -19,6 +19,7 @@ import type { Authorizer } from './authorization/authorizer.ts'
 import type { Connection } from './connection.ts'
 import { DeadlineSweep } from './deadline-sweep.ts'
 import { Drain, type Drainable, type DrainOptions, type DrainReport, type DrainState } from './drain.ts'
+import type { Ending } from './ending.ts'
 import { InFlight } from './in-flight.ts'
 import type { RunInSpan } from './inbound-call.ts'
 import type { ListeningServer } from './listening-server.ts'
@@ -198,6 +199,9 @@ export abstract class ServerBase implements AcceptorOwner, Drainable {
     this.#drain.hasten()
     return this.#drain.start({ lameDuckMs: 0, graceMs: 0 })
   }
+
+  /** The registry knows of it. An application that ends its server itself uses `ending`. */
+  inMesh(_ending: Ending): void {}
 
   /** For a call: user code threw, or its promise rejected. */
   handlerFailed(error: unknown, method: string, path = ''): void {

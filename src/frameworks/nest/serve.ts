@@ -5,6 +5,7 @@ import type { MeshServer } from '../../mesh/mesh-server.ts'
 import type { ServeOptions } from '../../mesh/serve-options.ts'
 import { OptionsError, show } from '../../options/fields.ts'
 import type { HttpHandler } from '../../server/http/application.ts'
+import { isServed } from '../../server/http/served-server.ts'
 import { joined, Mesh } from './mesh-token.ts'
 import { type MeshModuleOptions, MODULE_OPTIONS_TOKEN } from './module.ts'
 
@@ -18,8 +19,9 @@ const SIGNALS = ['SIGTERM', 'SIGINT']
  * servers drain, its providers are destroyed, the mesh is closed, and the process exits with 0.
  *
  * @param options - of `mesh.serve`, such as `port`
- * @throws OptionsError if `app` is no HTTP application, listens already, or has options without
- * effect, Error if no module has joined (`MeshModule.forRoot`), and what `mesh.serve` throws
+ * @throws OptionsError if `app` is no HTTP application, listens or is served already, or has
+ * options without effect, Error if no module has joined (`MeshModule.forRoot`), and what
+ * `mesh.serve` throws
  * @example
  * ```ts
  * const app = await NestFactory.create(AppModule)
@@ -52,6 +54,7 @@ const REFUSED_OPTIONS = {
 
 /** @throws OptionsError in Nest's words; `mesh.serve` would speak of a `node:http` server */
 function assertOptions(app: INestApplication): void {
+  if (isServed(app.getHttpServer())) throw wrong('is served already')
   if (app.getHttpServer().listening === true) {
     throw wrong('listens already: leave out app.listen(), serveNest takes its place')
   }

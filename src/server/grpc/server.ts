@@ -15,6 +15,7 @@ import { GUARDED_SERVER } from '../../net/http2-flood-guard.ts'
 import { installedVersion, OLDEST_GRPC, requirePeer } from '../../options/optional-peer.ts'
 import { Acceptor } from '../acceptor.ts'
 import type { Connection } from '../connection.ts'
+import type { Ending } from '../ending.ts'
 import { runUserCode } from '../guarded-emitter.ts'
 import { NewStreams } from '../http2/new-streams.ts'
 import { Http2Protocol, type Http2ProtocolHost } from '../http2/protocol.ts'
@@ -47,6 +48,7 @@ import { type GrpcServerOptions, type GrpcServerSettings, resolveGrpcServer } fr
 import { refuseCalls } from './refusal.ts'
 import { respond } from './response.ts'
 import type { ServedStream } from './served-stream.ts'
+import { shutsDownBy } from './shutdown.ts'
 
 /** Streams in flight on one connection, unless the `Server` sets `grpc.max_concurrent_streams`. */
 const MAX_STREAMS = 1_000
@@ -97,6 +99,7 @@ export class GrpcServer extends ServerBase implements GrpcServerCallHost, Http2P
   /** Whether the application has interceptors. */
   readonly intercepted: boolean
   protected readonly acceptor: Acceptor
+  readonly #server: grpc.Server
   readonly #internals: ServerInternals
   readonly #kinds = new Map<string, CallKind>()
   readonly #injector: AdoptedServer['injector']
@@ -108,11 +111,13 @@ export class GrpcServer extends ServerBase implements GrpcServerCallHost, Http2P
   readonly #newCalls = new NewMuxCalls((connection, stream, head) => this.#serve(connection, stream, head))
   /** The call that is being handed to grpc-js. */
   #dispatching: GrpcServerCall | undefined = undefined
+  #shutsDownAlone: (() => void) | undefined
 
   constructor(server: grpc.Server, settings: GrpcServerSettings, dependencies: ServerBaseDependencies) {
     super(settings, dependencies)
     const module = requirePeer<typeof grpc>('@grpc/grpc-js', OLDEST_GRPC, 'serveGrpc')
     assertServer(server, module)
+    this.#server = server
     this.#internals = internalsOf(server)
     const interceptors = this.#internals.interceptors ?? []
     this.intercepted = interceptors.length > 0
@@ -147,6 +152,10 @@ export class GrpcServer extends ServerBase implements GrpcServerCallHost, Http2P
     this.#injector.injectConnection(socket)
   }
 
+  override inMesh(ending: Ending): void {
+    if (this.taken === undefined) this.#shutsDownAlone = shutsDownBy(this.#server, ending)
+  }
+
   override retire(): void {
     this.health.stopServing()
     super.retire()
@@ -159,6 +168,7 @@ export class GrpcServer extends ServerBase implements GrpcServerCallHost, Http2P
 
   override async closeConnections(): Promise<void> {
     await super.closeConnections()
+    this.#shutsDownAlone?.()
     this.#injector.destroy()
   }
 

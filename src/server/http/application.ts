@@ -1,6 +1,7 @@
 /** The application behind an HTTP server: its request listener and the other events it handles. */
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import type { Ending } from '../ending.ts'
 import type { UpgradeListener } from './options.ts'
 
 /** A `node:http` request listener; a promise that rejects is answered with 500. */
@@ -26,8 +27,8 @@ export interface ApplicationEvents {
   readonly upgrade: UpgradeListener
   /** `address`: where the mesh listens for it. */
   listening(address: AddressInfo): unknown
-  /** It is in the mesh, until `leave` has ended. */
-  served(leave: () => Promise<void>): void
+  /** The registry knows of it. */
+  served(ending: Ending): void
   /** The server has closed. */
   closed(): unknown
 }

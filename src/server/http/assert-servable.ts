@@ -4,6 +4,7 @@
  */
 import { Server } from 'node:http'
 import { type Issue, OptionsError } from '../../options/fields.ts'
+import { isServed } from './served-server.ts'
 import { isBuiltInListener } from './server-events.ts'
 
 /** Events that never occur on a server without connections, each with its replacement. */
@@ -60,7 +61,7 @@ const PRISTINE = settingsOf(new Server())
 /** @throws OptionsError naming each listener and setting that the mesh cannot keep */
 export function assertServable(server: Server, defaults: ServerDefaults = {}): void {
   const issues = withoutEffect(server, defaults)
-  if (server.listening) {
+  if (server.listening && !isServed(server)) {
     issues.unshift({ path: ['handler'], message: 'listens already; do not call listen(), mesh.serve does' })
   }
   if (issues.length > 0) throw new OptionsError('serve', issues)

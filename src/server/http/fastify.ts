@@ -5,7 +5,6 @@ import { Server } from 'node:http'
 import { OptionsError } from '../../options/fields.ts'
 import { Application, type HttpListener } from './application.ts'
 import { assertServable, type ServerDefaults } from './assert-servable.ts'
-import { beginsToServe, ceasesToServe, leavesBy } from './fastify-closing.ts'
 import { requestListeners, serverEvents } from './server-events.ts'
 
 interface Fastify {
@@ -43,12 +42,8 @@ export async function fastifyApplication(app: Fastify): Promise<Application> {
   if (server !== undefined) assertServable(server, FASTIFY_DEFAULTS)
   if (server === undefined) return new Application((request, response) => app.routing(request, response))
   const events = serverEvents(server, {
-    listening: () => {
-      beginsToServe(server)
-      return runOnListen(app)
-    },
-    served: (leave) => leavesBy(server, leave),
-    closed: () => (ceasesToServe(server) ? app.close?.() : undefined),
+    listening: () => runOnListen(app),
+    closed: () => app.close?.(),
   })
   // A plugin may have added its listener before Fastify's, as Socket.IO does.
   return new Application(requestListeners(server), events)

@@ -1,17 +1,16 @@
 /** Calls the listeners of a `node:http` server that does not listen itself. */
 import { Server } from 'node:http'
 import type { ApplicationEvents, HttpListener } from './application.ts'
-import { listenFor } from './served-address.ts'
+import { endsBy, listenFor } from './served-server.ts'
 
 /** A framework's lifecycle: `listening` runs after the listeners, `closed` replaces them. */
 interface Lifecycle {
   listening(): unknown
-  served(leave: () => Promise<void>): void
   closed(): unknown
 }
 
 export function serverEvents(server: Server, lifecycle?: Lifecycle): ApplicationEvents {
-  let listensNoMore: (() => void) | undefined
+  let listensNoMore: (() => boolean) | undefined
   return {
     ...requestEvents(server),
     // A spread reads the getter once.
@@ -22,9 +21,9 @@ export function serverEvents(server: Server, lifecycle?: Lifecycle): Application
       listensNoMore = listenFor(server, address)
       return Promise.all([callListeners(server, 'listening'), lifecycle?.listening()])
     },
-    served: (leave) => lifecycle?.served(leave),
+    served: (ending) => endsBy(server, ending),
     closed: () => {
-      listensNoMore?.()
+      if (listensNoMore?.() === false) return undefined
       return lifecycle === undefined ? server.emit('close') : lifecycle.closed()
     },
   }

@@ -9,6 +9,7 @@ import { outsideCalls } from '../../core/context.ts'
 import { OptionsError } from '../../options/fields.ts'
 import { Acceptor } from '../acceptor.ts'
 import type { Connection } from '../connection.ts'
+import type { Ending } from '../ending.ts'
 import { type MuxHost, MuxProtocol } from '../mux/protocol.ts'
 import { assertIdentity, ServerBase, type ServerBaseDependencies } from '../server-base.ts'
 import type { Application, HttpHandler } from './application.ts'
@@ -123,6 +124,10 @@ export class HttpServer extends ServerBase implements HttpServerCallHost, HttpPr
   /** For the one that makes it: the application hears that it is served. */
   listening(): void {
     this.#notify(() => this.application.events?.listening(this.acceptor.address), 'listening')
+  }
+
+  override inMesh(ending: Ending): void {
+    this.application.events?.served(ending)
   }
 
   override stopAccepting(): void {
