@@ -2,6 +2,7 @@
  * The mesh of a process that does not know of it. It is joined when it is first needed, so that
  * `npm` and `tsc`, which inherit the variables, join nothing.
  */
+import { keepJoined } from '../mesh/joined-once.ts'
 import { observeJoining } from '../mesh/joining.ts'
 import type { Mesh, OpenedMesh } from '../mesh/mesh.ts'
 import { type Library, loadLibrary } from './library.ts'
@@ -74,7 +75,10 @@ export class ProcessMesh {
       // Workers cannot share the port.
       ...(worker !== undefined && process.env.INMESH_ADMIN_PORT && { adminPort: 0 }),
     })
-    return openMesh(settings, true)
+    const opening = openMesh(settings, true)
+    // `joinOnce` of the program gives this mesh.
+    keepJoined({ settings, mesh: opening.then(({ joined }) => joined), open: undefined, byAuto: true })
+    return opening
   }
 
   #keep(opening: Promise<OpenedMesh>): Promise<OpenedMesh> {

@@ -3,20 +3,10 @@ import { isDeepStrictEqual } from 'node:util'
 import { MeshError } from '../core/errors.ts'
 import { OptionsError } from '../options/fields.ts'
 import { joinMesh } from './join-mesh.ts'
+import { type JoinedOnce, joinedOnce, keepJoined } from './joined-once.ts'
 import type { Mesh } from './mesh.ts'
 import type { MeshOptions, MeshSettings } from './options.ts'
 import { resolveMeshOptions } from './resolve-options.ts'
-
-/** Reloaded modules, and other copies of this library, share nothing but the global object. */
-const KEY = Symbol.for('inmesh.joinedOnce')
-
-interface Joined {
-  readonly settings: MeshSettings
-  readonly mesh: Promise<Mesh>
-  /** `undefined` while it joins. */
-  open: Mesh | undefined
-}
-const shared = globalThis as { [KEY]?: Joined | undefined }
 
 /**
  * The mesh of this process: joins as {@link joinMesh} does, and every further call gives the same
@@ -25,6 +15,7 @@ const shared = globalThis as { [KEY]?: Joined | undefined }
  * one after `close` joins anew.
  *
  * The options of the first call count: another service is refused, other changes are in a warning.
+ * In a process that `inmesh/auto` has meshed it is that mesh, with the options of the environment.
  *
  * @throws OptionsError and MeshError as {@link joinMesh}, and `not-in-mesh` during `next build`
  * @example
@@ -36,29 +27,24 @@ const shared = globalThis as { [KEY]?: Joined | undefined }
  */
 export async function joinOnce(options?: MeshOptions): Promise<Mesh> {
   const settings = resolveMeshOptions(options)
-  const joined = shared[KEY]
-  if (joined !== undefined && joined.open?.leaving !== true) {
-    compare(settings, joined.settings)
+  const joined = joinedOnce()
+  if (joined !== undefined) {
+    compare(settings, joined)
     return joined.mesh
   }
   assertNotBuilding(settings.service)
-  const joining: Joined = { settings, mesh: joinMesh(options), open: undefined }
-  shared[KEY] = joining
-  try {
-    joining.open = await joining.mesh
-    return joining.open
-  } catch (error) {
-    if (shared[KEY] === joining) shared[KEY] = undefined
-    throw error
-  }
+  const mesh = joinMesh(options)
+  keepJoined({ settings, mesh, open: undefined, byAuto: false })
+  return mesh
 }
 
 /** @throws OptionsError for another service */
-function compare(given: MeshSettings, inForce: MeshSettings): void {
+function compare(given: MeshSettings, { settings: inForce, byAuto }: JoinedOnce): void {
   if (given.service !== inForce.service) {
     const message = `this process has joined as '${inForce.service}', and has one identity; got '${given.service}'`
     throw new OptionsError('joinOnce', [{ path: ['service'], message }])
   }
+  if (byAuto) return
   const names = Object.keys(given) as (keyof MeshSettings)[]
   // Of a duration, the option has no unit.
   const changed = names.filter((name) => differs(given[name], inForce[name])).map((name) => name.replace(/Ms$/, ''))

@@ -155,6 +155,25 @@ test('startWithoutRegistry keeps no process alive', async () => {
   expect(program.lines).toEqual([{ state: 'starting' }])
 })
 
+test('joinOnce gives the mesh that the process is in', async () => {
+  const library = new URL('../../src/index.ts', import.meta.url).href
+  const code = `
+    const server = require('node:http').createServer((request, response) => response.end('ok'))
+    server.listen(0, '127.0.0.1', async () => {
+      const { joinOnce } = await import('${library}')
+      const options = { service: 'mixed', zone: 'b', handleSignals: false }
+      const [first, second] = await Promise.all([joinOnce(options), joinOnce(options)])
+      const other = await joinOnce({ service: 'another' }).catch(String)
+      console.log(JSON.stringify({ state: first.state, same: first === second, other }))
+    })`
+  const program = start('mixed', ['-e', code])
+  const [line] = await program.printed(1)
+  expect(line).toMatchObject({ state: 'ready', same: true, other: expect.stringContaining("has joined as 'mixed'") })
+  await program.complained(/serves HTTP/)
+  expect(await mesh.instancesOf('mixed', 10_000)).toHaveLength(1)
+  expect(program.complaints).not.toMatch(/twice|changed options/)
+})
+
 test('a program that needs no mesh joins none, also with two --import, and ends as it did', async () => {
   const own = new URL('../../src/auto/index.ts', import.meta.url).href
   const none = { INMESH_REGISTRY: 'https://127.0.0.1:9' }
