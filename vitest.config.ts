@@ -1,5 +1,5 @@
 import { fileURLToPath } from 'node:url'
-import { defaultExclude, defineConfig } from 'vitest/config'
+import { defaultExclude, defineConfig, type TestProjectInlineConfiguration } from 'vitest/config'
 
 declare module 'vitest' {
   interface ProvidedContext {
@@ -16,16 +16,60 @@ const DOORS = ['test/{client,server}/{http,grpc}/**/*.test.ts']
 const MUX = [
   'test/{client,server}/grpc/**/*.test.ts',
   'test/client/http/**/*.test.ts',
-  'test/{client,server}/{certificate-end,changed-bundle,denied-caller,denied-server}.test.ts',
   'test/server/http/{server,frameworks,failures,faults,ended-requests,server-events}.test.ts',
   // Identities that end, are denied or trusted no more cut calls off, whatever carries these.
   'test/{client,server}/{certificate-end,changed-bundle,denied-caller,denied-server}.test.ts',
   'test/frameworks/plugins.test.ts',
   'test/client/{checked-lookup,destination-health}.test.ts',
 ]
+const OLDEST_GRPC = ['test/**/grpc/**/*.test.ts', 'test/**/grpc*.test.ts']
+/** The other processes of a test have the newest. */
+const OLDEST_ALONE = [
+  'test/end-to-end/grpc-{instrumentation,libraries,python}.test.ts',
+  'test/client/grpc/conformance.test.ts',
+]
 const ALL = ['test/**/*.test.ts', 'examples/**/*.test.ts']
 
-const COMPILED = fileURLToPath(new URL('node_modules/.cache/inmesh-tests', import.meta.url))
+/** Doors that look at what a process shares. */
+const DOORS_ALONE = ['test/client/grpc/conformance.test.ts', 'test/client/http/fetch/unmade-response.test.ts']
+/**
+ * They start processes, or see or change what the tests of a process share: modules, garbage,
+ * sockets. All others share processes, because a new one costs about a second of CPU time.
+ */
+const ALONE = [
+  'examples/**/*.test.ts',
+  'test/{auto,cli,docs,end-to-end,fuzz,package,ui}/**/*.test.ts',
+  'test/frameworks/nest/**/*.test.ts',
+  'test/mesh/policies.test.ts',
+  'test/registry/strangers.test.ts',
+  'test/registry/storage/etcd/limits.test.ts',
+  'test/telemetry/meter-export.test.ts',
+]
+
+// Tests start hundreds of processes, each of which would strip the types of the same sources again.
+process.env.NODE_COMPILE_CACHE ??= fileURLToPath(new URL('node_modules/.cache/inmesh-tests', import.meta.url))
+
+type Settings = NonNullable<TestProjectInlineConfiguration['test']>
+
+function project(name: string, isolate: boolean, include: string[], exclude: string[], settings: Settings) {
+  const test = { name, isolate, include, exclude: [...defaultExclude, ...exclude], ...settings }
+  return { extends: true as const, test }
+}
+
+const HTTP1: Settings = {
+  provide: { oldestGrpc: false, transport: 'http/1.1' },
+}
+const EACH_HTTP1: Settings = { ...HTTP1, env: { INMESH_TRANSPORT: 'http1' } }
+const EACH_MUX: Settings = {
+  provide: { oldestGrpc: false, transport: 'inmesh/1' },
+  // The default of every process of the run: what its calls prefer, and its servers offer.
+  env: { INMESH_TRANSPORT: 'auto' },
+}
+const OLDEST: Settings = {
+  provide: { oldestGrpc: true, transport: 'http/1.1' },
+  env: { INMESH_TRANSPORT: 'http1' },
+  setupFiles: ['test/rigs/oldest-grpc-js.ts'],
+}
 
 export default defineConfig({
   test: {
@@ -34,48 +78,17 @@ export default defineConfig({
     hookTimeout: 60_000,
     expect: { poll: { timeout: 15_000 } },
     pool: 'forks',
-    maxWorkers: 3,
-    // Tests start hundreds of processes, each of which would strip the types of the same sources again.
-    env: { NODE_COMPILE_CACHE: COMPILED },
+    maxWorkers: 4,
+    // They run in the order of their names: the longest first.
     projects: [
-      {
-        extends: true,
-        test: {
-          name: 'inmesh',
-          include: ALL,
-          exclude: [...defaultExclude, ...DOORS],
-          provide: { oldestGrpc: false, transport: 'http/1.1' },
-        },
-      },
-      {
-        extends: true,
-        test: {
-          name: 'http/1.1',
-          include: DOORS,
-          provide: { oldestGrpc: false, transport: 'http/1.1' },
-          env: { INMESH_TRANSPORT: 'http1' },
-        },
-      },
-      {
-        extends: true,
-        test: {
-          name: 'inmesh/1',
-          include: MUX,
-          provide: { oldestGrpc: false, transport: 'inmesh/1' },
-          // The default of every process of the run: what its calls prefer, and its servers offer.
-          env: { INMESH_TRANSPORT: 'auto' },
-        },
-      },
-      {
-        extends: true,
-        test: {
-          name: 'oldest grpc-js',
-          include: ['test/**/grpc/**/*.test.ts', 'test/**/grpc*.test.ts'],
-          provide: { oldestGrpc: true, transport: 'http/1.1' },
-          env: { INMESH_TRANSPORT: 'http1' },
-          setupFiles: ['test/rigs/oldest-grpc-js.ts'],
-        },
-      },
+      project('alone', true, ALONE, DOORS, HTTP1),
+      project('alone over http/1.1', true, DOORS_ALONE, [], EACH_HTTP1),
+      project('alone over inmesh/1', true, DOORS_ALONE, [], EACH_MUX),
+      project('http/1.1', false, DOORS, DOORS_ALONE, EACH_HTTP1),
+      project('inmesh', false, ALL, [...DOORS, ...ALONE], HTTP1),
+      project('inmesh/1', false, MUX, DOORS_ALONE, EACH_MUX),
+      project('oldest grpc-js', false, OLDEST_GRPC, ['test/end-to-end/**', ...DOORS_ALONE], OLDEST),
+      project('oldest grpc-js alone', true, OLDEST_ALONE, [], OLDEST),
     ],
   },
 })

@@ -11,6 +11,7 @@ import { MUX, type TransportName, type TransportPreference } from '../core/trans
 import { type Identity, type IdentitySource, isSameMaterial } from '../identity/identity.ts'
 import { PeerVerifier } from '../identity/peer-verifier.ts'
 import { refusalOf, verifyPeer } from '../identity/tls-options.ts'
+import { cannotListen } from '../net/cannot-listen.ts'
 import type { LocalDirectory } from '../net/local-directory.ts'
 import type { EventSink } from '../telemetry/events.ts'
 import { CertificateExpiry } from './certificate-expiry.ts'
@@ -108,7 +109,7 @@ export class Acceptor implements PortOwner {
       await this.#port.listen(this.#host.localDirectory)
     } catch (error) {
       this.#stopRotation?.()
-      throw error
+      throw cannotListen(`a server of '${this.#host.service}'`, error as Error)
     }
     for (const protocol of this.#protocols) protocol.listening()
   }

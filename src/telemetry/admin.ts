@@ -4,6 +4,7 @@
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
+import { cannotListen } from '../net/cannot-listen.ts'
 import { markOwn } from '../net/own.ts'
 import { type AdminSettings, isListed, refuse } from './admin-access.ts'
 import type { EventRecord } from './events.ts'
@@ -103,9 +104,10 @@ function limitOthers(others: Set<Socket>, socket: Socket): void {
 
 function bind(server: Server, { host, port }: AdminSettings): Promise<void> {
   return new Promise((resolve, reject) => {
-    server.once('error', reject)
+    const failed = (error: Error): void => reject(cannotListen('the admin listener (admin.port)', error))
+    server.once('error', failed)
     server.listen({ host, port, exclusive: true }, () => {
-      server.off('error', reject)
+      server.off('error', failed)
       // A failed accept (no more file descriptors) must not end the process.
       server.on('error', () => {})
       resolve()

@@ -140,7 +140,10 @@ test.each([undefined, null, 'app', {}, 5])('mesh.serve refuses %j instead of a h
 test('mesh.serve on a taken port rejects with the error of the system, and registers nothing', async () => {
   const other = await rig.mesh(registry, 'other')
   const port = Number(new URL(registry.url).port)
-  await expect(other.serve(() => {}, { port })).rejects.toMatchObject({ code: 'EADDRINUSE' })
+  await expect(other.serve(() => {}, { port })).rejects.toMatchObject({
+    code: 'EADDRINUSE',
+    message: expect.stringMatching(/^a server of 'other' cannot listen: listen EADDRINUSE: .*:\d+$/),
+  })
   expect(await instancesOf('other')).toBe(0)
   expect(await instancesOf('inventory')).toBe(1)
 })

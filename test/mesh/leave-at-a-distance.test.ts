@@ -34,7 +34,18 @@ function pass(from: Socket, to: Socket): void {
   from.on('close', () => setTimeout(() => to.destroy(), WAY_MS + 5))
 }
 
-/** Opens the way to a server before it listens; says on which port it must. */
+/** Opens the way to a server that `serve` begins on the same port, which another program may hold. */
+async function serveBehindWay(serve: (port: number) => Promise<unknown>): Promise<void> {
+  for (let tries = 1; ; tries++) {
+    try {
+      await serve(await openWay())
+      return
+    } catch (error) {
+      if (tries === 10 || (error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error
+    }
+  }
+}
+
 async function openWay(): Promise<number> {
   const way = createServer({ noDelay: true }, (near) => {
     const far = connect({ port, host: '127.0.0.1', noDelay: true })
@@ -77,7 +88,7 @@ it.each(Object.entries(PROTOCOLS))(
     const members: Mesh[] = []
     for (let i = 0; i < 3; i++) {
       const member = await test.join('inventory', { drainNotice: '5s' })
-      await serve(member, await openWay())
+      await serveBehindWay((port) => serve(member, port))
       members.push(member)
     }
     const client = await test.join('checkout')

@@ -4,9 +4,15 @@
  */
 import { registerHooks } from 'node:module'
 
-registerHooks({
-  resolve(specifier, context, next) {
-    const found = next(specifier, context)
-    return { ...found, url: found.url.replace('/node_modules/@grpc/grpc-js/', '/node_modules/grpc-js-oldest/') }
-  },
-})
+/** Test files that share a process set it up once. */
+const shared = globalThis as { oldestGrpcJs?: true }
+
+if (shared.oldestGrpcJs === undefined) {
+  shared.oldestGrpcJs = true
+  registerHooks({
+    resolve(specifier, context, next) {
+      const found = next(specifier, context)
+      return { ...found, url: found.url.replace('/node_modules/@grpc/grpc-js/', '/node_modules/grpc-js-oldest/') }
+    },
+  })
+}
