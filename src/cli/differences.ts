@@ -1,5 +1,5 @@
 /** What changes between two documents, one line per value: `~ retry.attempts: 3 -> 5`. */
-import { formatPath } from '../options/fields.ts'
+import { formatPath, type Path } from '../options/fields.ts'
 
 /** What applying did or would do to one service's document; as the registry answers. */
 export interface PolicyChange {
@@ -24,7 +24,7 @@ export function differences(before: unknown, after: unknown): readonly Differenc
   return found
 }
 
-function compare(before: unknown, after: unknown, path: readonly (string | number)[], found: Difference[]): void {
+function compare(before: unknown, after: unknown, path: Path, found: Difference[]): void {
   const [left, right] = [entriesOf(before), entriesOf(after)]
   if (left !== undefined && right !== undefined && Array.isArray(before) === Array.isArray(after)) {
     for (const key of new Set([...left.keys(), ...right.keys()])) {

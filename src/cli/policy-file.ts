@@ -4,7 +4,7 @@
  */
 import { isAlias, isMap, isNode, isScalar, isSeq, LineCounter, type Node, type Pair, parseAllDocuments } from 'yaml'
 import { itemsOf } from '../gateway-api/manifest.ts'
-import { formatPath, type Issue } from '../options/fields.ts'
+import { formatPath, type Issue, type Path } from '../options/fields.ts'
 import { checkDocuments, type FileDocument } from './check-documents.ts'
 import type { LocatedIssue } from './failure.ts'
 import { LARGEST_FILE_BYTES, mistakesIn, tooLarge } from './policy-file-failures.ts'
@@ -21,8 +21,6 @@ export interface PolicyFile {
   readonly documents: readonly FileDocument[]
   locate(document: number, issue: Issue): LocatedIssue
 }
-
-type Path = readonly (string | number)[]
 
 /** @throws Failure naming every mistake. */
 export function parsePolicyFile(text: string, file: string): PolicyFile {

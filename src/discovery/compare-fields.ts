@@ -1,6 +1,6 @@
 /** Checks of a document's values against each other. */
 import { parseDuration } from '../options/duration.ts'
-import type { Issue } from '../options/fields.ts'
+import type { Issue, Path } from '../options/fields.ts'
 import { HASHING_BALANCERS, WEIGHTED_BALANCER } from '../resilience/balancing-settings.ts'
 import type { ServiceOptions } from '../resilience/settings.ts'
 import { MESH_DOCUMENT, OF_SERVICES, type PolicyDocument } from './policy-document.ts'
@@ -16,7 +16,7 @@ export function compareFields(document: PolicyDocument, issues: Issue[]): void {
   compareKind(document, issues)
 }
 
-function comparePolicies(options: ServiceOptions, at: readonly (string | number)[], issues: Issue[]): void {
+function comparePolicies(options: ServiceOptions, at: Path, issues: Issue[]): void {
   const { timeout, retry, ejection, healthCheck, balancer } = options
   const atMost = (path: string[], value: unknown, limitName: string, limit: unknown) => {
     const [ms, limitMs] = [parseDuration(value), parseDuration(limit)]

@@ -9,11 +9,11 @@ import type { RouteOverrides } from '../core/route-overrides.ts'
 import { GRPC_STATUS, GRPC_STATUS_NAMES } from '../core/status.ts'
 import type { TransportPreference } from '../core/transport.ts'
 import { AMBIGUOUS, readPath } from '../net/request-path.ts'
+import type { Path } from '../options/fields.ts'
 import { triedRoutes } from '../routing/explain-route.ts'
 import { instanceWarnings } from '../routing/instance-warnings.ts'
 import { policyValues } from '../routing/policy-values.ts'
 import { redirectLocation } from '../routing/redirect-location.ts'
-import type { Path } from '../routing/references.ts'
 import { rewrittenPath } from '../routing/rewritten-path.ts'
 import type {
   HeaderChanges,

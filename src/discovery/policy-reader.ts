@@ -2,14 +2,13 @@
  * Reads a policy document of a newer registry: unknown keys are dropped, and in lists the whole
  * entry. An intention or a subset is dropped and never widened; in doubt no caller is allowed.
  */
-import { formatPath, show } from '../options/fields.ts'
+import { formatPath, type Path, show } from '../options/fields.ts'
 import { ROUTE_POLICY_KEYS } from '../routing/route.ts'
 import { checkReceivedDocument } from './check-document.ts'
 
 /** More mistakes than this, and it is no document of a newer registry. */
 const MOST_MISTAKES = 200
 
-type Path = readonly (string | number)[]
 type Json = Record<string | number, unknown>
 
 export interface ReadPolicy {

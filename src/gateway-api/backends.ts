@@ -1,10 +1,11 @@
 /** The services that the rules of a route send to, mirrors included. */
+import type { Path } from '../options/fields.ts'
 import type { GatewayRoute } from './read-manifest.ts'
 
 export interface Backend {
   readonly service: string
   /** Of the reference. */
-  readonly path: readonly (string | number)[]
+  readonly path: Path
   readonly isMirror: boolean
 }
 

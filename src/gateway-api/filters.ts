@@ -13,14 +13,13 @@ import {
   oneOf,
   optional,
   type Parsed,
+  type Path,
 } from '../options/fields.ts'
 import { didYouMean } from '../options/nearest.ts'
 import { integer } from '../options/quantities.ts'
 import { mistakeOfPath } from './matches.ts'
 import { headerName, hostName, nonEmpty } from './names.ts'
 import { checkTarget, TARGET_REF_SHAPE } from './references.ts'
-
-type Path = readonly (string | number)[]
 
 const MOST_FILTERS = 16
 const MOST_HEADERS = 16

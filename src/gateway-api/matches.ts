@@ -12,10 +12,9 @@ import {
   oneOf,
   optional,
   type Parsed,
+  type Path,
 } from '../options/fields.ts'
 import { headerName, nonEmpty, tokenName } from './names.ts'
-
-type Path = readonly (string | number)[]
 
 /** Of one kind, in one match. */
 const MOST_CONDITIONS = 16

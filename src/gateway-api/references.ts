@@ -4,7 +4,7 @@
  * namespaces.
  */
 import { MESH_DOCUMENT } from '../discovery/policy-document.ts'
-import { fields, type Issue, oneOf, optional, type Parsed, text } from '../options/fields.ts'
+import { fields, type Issue, oneOf, optional, type Parsed, type Path, text } from '../options/fields.ts'
 import { SERVICE_NAME } from '../options/names.ts'
 import { integer } from '../options/quantities.ts'
 import { namespaceName, nonEmpty, sectionName } from './names.ts'
@@ -33,7 +33,6 @@ export const BACKEND_REF_SHAPE = {
 export const GATEWAY_SCOPE = oneOf(['All', 'None'])
 
 type ParentRef = Parsed<typeof PARENT_REF>
-type Path = readonly (string | number)[]
 
 /** A service that a route is attached to. */
 export interface Attachment {

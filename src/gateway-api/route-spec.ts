@@ -3,7 +3,7 @@
  * mistakes.
  */
 import { LONGEST_DEADLINE_MS } from '../core/deadline.ts'
-import { type AnyField, fields, type Issue, list, optional, type Parsed, text } from '../options/fields.ts'
+import { type AnyField, fields, type Issue, list, optional, type Parsed, type Path, text } from '../options/fields.ts'
 import { integer } from '../options/quantities.ts'
 import { gatewayDuration } from './duration.ts'
 import { checkFilters, GRPC_FILTERS, HTTP_FILTERS } from './filters.ts'
@@ -19,8 +19,6 @@ import {
 import { sectionName } from './names.ts'
 import { BACKEND_REF_SHAPE, checkParents, checkTarget, GATEWAY_SCOPE, PARENT_REF } from './references.ts'
 import { checkSessionPersistence, SESSION_PERSISTENCE } from './session-persistence.ts'
-
-type Path = readonly (string | number)[]
 
 const MOST_PARENTS = 32
 const MOST_RULES = 16

@@ -2,6 +2,7 @@
  * The routes that the manifests of one service make, in the order in which they are tried. Routes
  * of consumers come first: where a namespace has some, those of the producer do not count for it.
  */
+import type { Path } from '../options/fields.ts'
 import { type Actions, type Exists, grpcActions, httpActions } from './actions.ts'
 import { grpcCondition, httpCondition, type OwnMatch } from './conditions.ts'
 import type { ManifestKind } from './manifest.ts'
@@ -22,7 +23,7 @@ export interface OwnRoute extends Actions {
 }
 
 interface Entry extends Ranked {
-  readonly path: readonly (string | number)[]
+  readonly path: Path
   readonly name: string
   readonly match: OwnMatch
   readonly actions: Actions
@@ -136,7 +137,7 @@ function entriesOf(manifest: AttachedRoute, exists: Exists, used: Set<string>): 
 }
 
 /** By the name of a route, where its rule stands in the manifest. */
-export function placesOf(route: GatewayRoute): ReadonlyMap<string, readonly (string | number)[]> {
+export function placesOf(route: GatewayRoute): ReadonlyMap<string, Path> {
   const entries = entriesOf({ route, createdAt: 0 }, () => true, new Set())
   return new Map(entries.map(({ name, path }) => [name, path]))
 }

@@ -1,5 +1,5 @@
 /** `sessionPersistence` of a rule (GEP-1619): a session stays with the endpoint that began it. */
-import { type Field, field, fields, type Issue, oneOf, optional, type Parsed } from '../options/fields.ts'
+import { type Field, field, fields, type Issue, oneOf, optional, type Parsed, type Path } from '../options/fields.ts'
 import { gatewayDuration } from './duration.ts'
 import { headerName, tokenName } from './names.ts'
 
@@ -24,7 +24,6 @@ export const SESSION_PERSISTENCE = fields({
 })
 
 export type SessionPersistence = Parsed<typeof SESSION_PERSISTENCE>
-type Path = readonly (string | number)[]
 
 export function checkSessionPersistence(session: SessionPersistence, at: Path, issues: Issue[]): void {
   const { type = 'Cookie', absoluteTimeout, cookie, header } = session

@@ -11,6 +11,9 @@ export interface Issue {
   readonly message: string
 }
 
+/** Where a value is: names of fields, and places in lists. */
+export type Path = Issue['path']
+
 export type JsonSchema = Record<string, unknown>
 
 /**
@@ -19,7 +22,7 @@ export type JsonSchema = Record<string, unknown>
  */
 export interface Field<T, I = T, U extends string = ''> {
   /** Reports to `issues`; its result counts only if it reported nothing. */
-  parse(value: unknown, path: readonly (string | number)[], issues: Issue[]): T
+  parse(value: unknown, path: Path, issues: Issue[]): T
   readonly schema: JsonSchema
   /** A missing key is no mistake. */
   readonly optional: boolean
@@ -59,7 +62,7 @@ export function describeIssue(issue: Issue): string {
 }
 
 /** `allow[0].methods`. */
-export function formatPath(path: readonly (string | number)[]): string {
+export function formatPath(path: Path): string {
   return path.reduce<string>(
     (text, key) => (typeof key === 'number' ? `${text}[${key}]` : text === '' ? key : `${text}.${key}`),
     '',

@@ -1,5 +1,5 @@
 /** Bounds the size of a value from outside before it is looked at. */
-import type { Issue } from './fields.ts'
+import type { Issue, Path } from './fields.ts'
 
 export interface LargestValue {
   /** Levels of objects and lists. */
@@ -17,12 +17,7 @@ export function sizeIssue(value: unknown, largest: LargestValue): Issue | undefi
   return look(value, [], largest, { left: largest.mostValues })
 }
 
-function look(
-  value: unknown,
-  path: readonly (string | number)[],
-  largest: LargestValue,
-  count: { left: number },
-): Issue | undefined {
+function look(value: unknown, path: Path, largest: LargestValue, count: { left: number }): Issue | undefined {
   const { deepest, mostValues, longestKey, longestText } = largest
   if (typeof value === 'string' && value.length > longestText) {
     return { path, message: `is text of ${value.length} characters; at most ${longestText} are allowed` }

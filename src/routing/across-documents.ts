@@ -2,9 +2,11 @@
  * What is wrong between documents that are each right alone: a subset that another service's
  * document does not define, and routes that lead back to where they begin.
  */
+
+import type { Path } from '../options/fields.ts'
 import { formatPath } from '../options/fields.ts'
 import { didYouMean } from '../options/nearest.ts'
-import { type Path, type Reference, referencesOf, subsetNames } from './references.ts'
+import { type Reference, referencesOf, subsetNames } from './references.ts'
 
 /** More of them help no reader. */
 const MOST_CYCLES = 20

@@ -3,7 +3,7 @@
  * defined, and keys that contradict or need each other.
  */
 import { isDeepStrictEqual } from 'node:util'
-import { formatPath, type Issue, type ParsedShape } from '../options/fields.ts'
+import { formatPath, type Issue, type ParsedShape, type Path } from '../options/fields.ts'
 import { didYouMean } from '../options/nearest.ts'
 import { takenBefore } from './failover-order.ts'
 import { regexSize } from './linear-regex.ts'
@@ -16,7 +16,6 @@ import type { GivenTarget } from './targets.ts'
 import { unreachableRoutes } from './unreachable.ts'
 import { HOST } from './value-match.ts'
 
-type Path = readonly (string | number)[]
 type Given = ParsedShape<typeof ROUTING_FIELDS>
 
 /** Of all regular expressions of a document: they bound the time of a decision. */

@@ -2,7 +2,8 @@
  * What is valid and sends to no instance now: a subset that none is in, a target that none runs of.
  * Instances come and go, so this is a warning and never refuses a document.
  */
-import { type Path, referencesOf, subsetNames } from './references.ts'
+import type { Path } from '../options/fields.ts'
+import { referencesOf, subsetNames } from './references.ts'
 
 /** Where in a document, and what no instance is there for. */
 export interface Warning {

@@ -1,9 +1,8 @@
+import type { Path } from '../options/fields.ts'
 /**
  * The services and subsets that a document names: in its routes, mirrors and failover levels. It
  * reads a document as it is written, and passes over what it cannot read.
  */
-
-export type Path = readonly (string | number)[]
 
 /** One place where a document names a service or a subset. */
 export interface Reference {

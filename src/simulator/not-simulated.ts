@@ -1,6 +1,6 @@
 /** What documents say and the simulation leaves out, so that no key is ignored in silence. */
 import { MESH_DOCUMENT } from '../discovery/policy-document.ts'
-import { formatPath } from '../options/fields.ts'
+import { formatPath, type Path } from '../options/fields.ts'
 import type { Scenario } from './scenario.ts'
 
 export interface NotSimulated {
@@ -73,7 +73,7 @@ export function notSimulated(scenario: Scenario, reached: ReadonlySet<string>): 
 function found(
   scenario: Scenario,
   written: object,
-  at: readonly (string | number)[],
+  at: Path,
   reasons: Reasons,
 ): readonly Omit<NotSimulated, 'service'>[] {
   return Object.entries(reasons).flatMap(([key, reason]) => {
