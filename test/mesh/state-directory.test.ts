@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { joinMesh } from '../../src/index.ts'
+import { startRegistry } from '../../src/registry/index.ts'
 
 const INDEX = new URL('../../src/index.ts', import.meta.url).href
 const PROGRAM = `
@@ -91,4 +92,20 @@ describe('a state directory that was asked for', () => {
 
 it('a process without a service is told of the variable', async () => {
   await expect(joinMesh()).rejects.toThrow(/^joinMesh: service: is missing; .*set INMESH_SERVICE$/)
+})
+
+it('a state directory is shared by the processes of a service', async () => {
+  const registry = await startRegistry({ port: 0, memory: true, log: false })
+  onTestFinished(() => registry.close())
+  const joinToken = await registry.createJoinToken({ service: 'checkout', uses: 3 })
+  const options = { service: 'checkout', registry: registry.url, stateDir: join(directory(), 'state') }
+  const joining = Array.from({ length: 3 }, () => joinMesh({ ...options, joinToken, handleSignals: false }))
+  const meshes = await Promise.all(joining)
+  await Promise.all(meshes.map((mesh) => mesh.serve((_request, response) => response.end('ok'), { port: 0 })))
+  await expect.poll(async () => (await meshes[0]!.instancesOf('checkout', 0)).length).toBe(3)
+  await Promise.all(meshes.map((mesh) => mesh.close()))
+  // The next one needs no token.
+  const again = await joinMesh({ ...options, handleSignals: false })
+  expect(again.state).toBe('ready')
+  await again.close()
 })
