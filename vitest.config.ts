@@ -43,6 +43,7 @@ const ALONE = [
   'test/mesh/policies.test.ts',
   'test/registry/strangers.test.ts',
   'test/registry/storage/etcd/limits.test.ts',
+  'test/telemetry/hystrix/**/*.test.ts',
   'test/telemetry/meter-export.test.ts',
 ]
 

@@ -3,8 +3,8 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, expect, test } from 'vitest'
+import { freePort } from '../rigs/free-ports.ts'
 import { EmptyFolder, expectedOf, kindOf, packed } from './empty-folder.ts'
-import { freePort } from './machine.ts'
 import { Page } from './page.ts'
 
 const LONG_MS = 600_000

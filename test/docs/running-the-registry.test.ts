@@ -4,8 +4,9 @@ import { readdirSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { startRegistry } from '../../src/registry/index.ts'
 import { WITHOUT_ETCD, withEtcd } from '../rigs/etcd.ts'
+import { freePort } from '../rigs/free-ports.ts'
 import { request } from '../rigs/registry-session.ts'
-import { freePort, Machine, type Outcome } from './machine.ts'
+import { Machine, type Outcome } from './machine.ts'
 import { type Block, Page } from './page.ts'
 
 const page = new Page('running-the-registry.md')

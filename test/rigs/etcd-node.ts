@@ -2,7 +2,6 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, rmSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { promisify } from 'node:util'
 
 /** Of util-linux: has the kernel kill a process when the one that started it ends. */
@@ -142,18 +141,4 @@ export class EtcdNode {
     ]
     return existsSync(SETPRIV) ? [SETPRIV, '--pdeathsig', 'KILL', ...etcd] : etcd
   }
-}
-
-/** Of loopback, all held at once, so that none is given twice. */
-export async function freePorts(count: number): Promise<number[]> {
-  const servers = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'))
-  await Promise.all(servers.map((server) => once(server, 'listening')))
-  const ports = servers.map((server) => (server.address() as { port: number }).port)
-  await Promise.all(
-    servers.map((server) => {
-      server.close()
-      return once(server, 'close')
-    }),
-  )
-  return ports
 }

@@ -8,7 +8,8 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { EtcdNode, freePorts } from './etcd-node.ts'
+import { EtcdNode } from './etcd-node.ts'
+import { freePorts } from './free-ports.ts'
 import { Gate, type GateState } from './gate.ts'
 
 /** `undefined` where etcd is installed: `describe.skipIf(WITHOUT_ETCD)(withEtcd('title'), ...)`. */

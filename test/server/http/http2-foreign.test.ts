@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import express from 'express'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { currentCall } from '../../../src/server/current-call.ts'
-import { freePorts } from '../../rigs/etcd-node.ts'
+import { freePorts } from '../../rigs/free-ports.ts'
 import { missing, run, titleWith } from '../../rigs/installed.ts'
 import { authority, clientOf, serve } from '../rig.ts'
 
