@@ -79,7 +79,8 @@ export default defineConfig({
     hookTimeout: 60_000,
     expect: { poll: { timeout: 15_000 } },
     pool: 'forks',
-    maxWorkers: 4,
+    // Tests with ten processes each take more CPU time where four of them run at once.
+    maxWorkers: 3,
     // They run in the order of their names: the longest first.
     projects: [
       project('alone', true, ALONE, DOORS, HTTP1),
