@@ -34,7 +34,7 @@ function pass(from: Socket, to: Socket): void {
   from.on('close', () => setTimeout(() => to.destroy(), WAY_MS + 5))
 }
 
-/** Opens the way to a server that `serve` begins on the same port, which another program may hold. */
+/** Opens the way to a server that `serve` begins on the same port, if no other program has it. */
 async function serveBehindWay(serve: (port: number) => Promise<unknown>): Promise<void> {
   for (let tries = 1; ; tries++) {
     try {

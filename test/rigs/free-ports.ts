@@ -2,7 +2,7 @@
 import { once } from 'node:events'
 import { createServer, type Server } from 'node:net'
 
-/** Below the ports that a system gives out by itself, so that no other program of a test gets one. */
+/** Below the ports that a system gives out by itself: no other program of a test gets one. */
 const FIRST = 10_000
 const LAST = 32_000
 

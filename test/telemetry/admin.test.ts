@@ -186,7 +186,9 @@ describe('the admin listener', () => {
 
   it('rejects when the port is taken', async () => {
     const { port } = await start()
-    await expect(startAdmin(resolveAdmin({ port }), pages)).rejects.toThrow(/^the admin listener .* cannot listen: .*EADDRINUSE/)
+    await expect(startAdmin(resolveAdmin({ port }), pages)).rejects.toThrow(
+      /^the admin listener .* cannot listen: .*EADDRINUSE/,
+    )
   })
 
   it('ends a connection whose client reads nothing', { timeout: 60_000 }, async () => {
