@@ -6,7 +6,7 @@ import { createRequire } from 'node:module'
 import { extname } from 'node:path'
 
 type Options = typeof import('../mesh/resolve-options.ts')
-type Opening = typeof import('../mesh/mesh.ts')
+type Opening = typeof import('../mesh/open-mesh.ts')
 export type Library = Pick<Options, 'resolveMeshOptions'> & Pick<Opening, 'openMesh'>
 
 /** A promise only where Node cannot `require` these modules now. */
@@ -16,7 +16,7 @@ export function loadLibrary(): Library | Promise<Library> {
   const extension = extname(import.meta.filename)
   try {
     const { resolveMeshOptions } = require(`../mesh/resolve-options${extension}`) as Options
-    const { openMesh } = require(`../mesh/mesh${extension}`) as Opening
+    const { openMesh } = require(`../mesh/open-mesh${extension}`) as Opening
     return { resolveMeshOptions, openMesh }
   } catch {
     // `--no-require-module`, a loader of the program, or the program imports them at this moment.
@@ -33,7 +33,7 @@ export function preloadLibrary(): void {
 async function importLibrary(): Promise<Library> {
   const [{ resolveMeshOptions }, { openMesh }] = await Promise.all([
     import('../mesh/resolve-options.ts'),
-    import('../mesh/mesh.ts'),
+    import('../mesh/open-mesh.ts'),
   ])
   return { resolveMeshOptions, openMesh }
 }

@@ -4,7 +4,8 @@
  */
 import { keepJoined } from '../mesh/joined-once.ts'
 import { observeJoining } from '../mesh/joining.ts'
-import type { Mesh, OpenedMesh } from '../mesh/mesh.ts'
+import type { Mesh } from '../mesh/mesh.ts'
+import type { OpenedMesh } from '../mesh/open-mesh.ts'
 import { type Library, loadLibrary } from './library.ts'
 import { tellMembership } from './membership-report.ts'
 import type { Report } from './report.ts'

@@ -76,7 +76,7 @@ export async function joinAsDeveloper(surroundings: CliContext, flags: Developer
   const kept = Object.fromEntries(VARIABLES.map((name) => [name, env[name]]))
   // Before anything is sent.
   await meshSettings(options, kept)
-  const { startMesh } = await import('../mesh/mesh.ts')
+  const { startMesh } = await import('../mesh/open-mesh.ts')
   const join = (terminal: Terminal, settings: MeshSettings): Promise<Mesh> =>
     tellIfSlow((text) => terminal.note(text), `the mesh of ${options.registry.join(', ')}`, startMesh(settings))
   if (hasJoinToken) {

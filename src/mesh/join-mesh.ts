@@ -3,7 +3,8 @@
  * then, so `import 'inmesh'` alone costs next to nothing.
  */
 import { tellJoining } from './joining.ts'
-import type { Mesh, OpenedMesh } from './mesh.ts'
+import type { Mesh } from './mesh.ts'
+import type { OpenedMesh } from './open-mesh.ts'
 import type { MeshOptions, MeshSettings } from './options.ts'
 import { resolveMeshOptions } from './resolve-options.ts'
 
@@ -36,6 +37,6 @@ async function open(settings: MeshSettings): Promise<OpenedMesh> {
     const { startDebugLog } = await import('../telemetry/debug/debug-log.ts')
     startDebugLog(settings.debug)
   }
-  const { openMesh } = await import('./mesh.ts')
+  const { openMesh } = await import('./open-mesh.ts')
   return openMesh(settings)
 }

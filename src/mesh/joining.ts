@@ -1,5 +1,5 @@
 /** Tells `inmesh/auto` that the application itself joins the mesh. Loads nothing. */
-import type { OpenedMesh } from './mesh.ts'
+import type { OpenedMesh } from './open-mesh.ts'
 
 type Observer = (opening: Promise<OpenedMesh>) => void
 

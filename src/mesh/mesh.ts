@@ -24,7 +24,6 @@ import { type ConnectOptions, resolveConnect } from '../client/tcp/options.ts'
 import { MeshSocket } from '../client/tcp/socket.ts'
 import type { WebSocketOptions } from '../client/websocket/options.ts'
 import { makeWebSocket } from '../client/websocket/web-socket.ts'
-import { inBackground } from '../core/background-clock.ts'
 import { type Clock, sleep } from '../core/clock.ts'
 import { MeshError } from '../core/errors.ts'
 import type { MeshState } from '../core/mesh-state.ts'
@@ -42,14 +41,13 @@ import { type MetricsOptions, resolveMetricsOptions } from '../telemetry/metrics
 import { type PromClientRegistry, registerWith } from '../telemetry/prom-client-registry.ts'
 import type { TrafficReporter } from '../telemetry/traffic/traffic-reporter.ts'
 import { adminPages } from './admin-pages.ts'
-import { createMeshContext, type MeshContext } from './context.ts'
+import type { MeshContext } from './context.ts'
 import { Destinations } from './destinations.ts'
 import { explainCall } from './explain.ts'
 import { registerGauges } from './gauges.ts'
 import type { ListenArguments } from './listen-arguments.ts'
 import { Membership } from './membership.ts'
 import type { GrpcServing, MeshServer, NiceGrpcServing } from './mesh-server.ts'
-import type { MeshSettings } from './options.ts'
 import { reach } from './reach.ts'
 import type { ListenOptions, ServeGrpcOptions, ServeOptions } from './serve-options.ts'
 import { Servers } from './servers.ts'
@@ -60,36 +58,6 @@ import { reportTraffic } from './traffic.ts'
 
 /** How often a drain checks whether our own calls have ended. */
 const LOOK_MS = 20
-
-/** @internal It takes calls, which wait while it joins. */
-export interface OpenedMesh {
-  readonly mesh: Mesh
-  /** Resolves, or rejects, as `joinMesh` does. */
-  readonly joined: Promise<Mesh>
-}
-
-/** @internal `background`: joining keeps no process alive, and the caller tells how it goes. */
-export async function openMesh(settings: MeshSettings, background = false): Promise<OpenedMesh> {
-  const untilAt = settings.clock.now() + settings.joinTimeoutMs
-  const mesh = new Mesh(await createMeshContext(settings))
-  const waits = background ? inBackground(settings.clock) : settings.clock
-  const joined = mesh.start(untilAt, waits).then(() => {
-    if (mesh.stale && !background) warnOfLateRegistry(mesh)
-    return mesh
-  })
-  return { mesh, joined }
-}
-
-function warnOfLateRegistry({ registries, state }: Mesh): void {
-  const how = state === 'ready' ? 'with what is on disk' : 'without an identity, and goes on trying'
-  const message = `no registry answers (${registries.join(', ')}): this process starts ${how}`
-  process.emitWarning(message, { type: 'InmeshWarning', code: 'INMESH_NO_REGISTRY' })
-}
-
-/** @internal What `joinMesh` does once the options are known to be right. */
-export async function startMesh(settings: MeshSettings): Promise<Mesh> {
-  return (await openMesh(settings)).joined
-}
 
 /** A process in the mesh; made by `joinMesh`. */
 export class Mesh {

@@ -22,7 +22,7 @@ function loadedBy(entry: string): string[] {
 
 test.each([
   '../../src/index.ts',
-  '../../src/mesh/mesh.ts',
+  '../../src/mesh/open-mesh.ts',
   '../../src/resilience/index.ts',
   '../../src/cli/program.ts',
 ])('%s loads neither the testing room nor what simulates', (entry) => {

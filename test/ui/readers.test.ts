@@ -38,6 +38,12 @@ function calls(to: string, codes: Readonly<Record<string, number>> = {}): Traffi
   return { to, protocol: 'http', method: 'GET', version: 'v1', tls: true, calls: 100, codes }
 }
 
+/** What the graph shows, for a minute or so. */
+async function callSome(): Promise<void> {
+  await report('web', [calls('checkout'), calls('inventory', { timeout: 1 })])
+  await report('checkout', [calls('inventory'), calls('prices', { 'circuit-open': 60 })])
+}
+
 beforeAll(async () => {
   if (NO_BROWSER !== undefined) return
   registry = await startRegistry({ port: 0, uiPort: 0, memory: true, log: false, lease: '30s', joinsPerSecond: 1_000 })
@@ -48,8 +54,7 @@ beforeAll(async () => {
   await registry.applyPolicies([
     { service: 'inventory', allow: [{ from: 'checkout', methods: ['GET'] }], timeout: '2s' },
   ])
-  await report('web', [calls('checkout'), calls('inventory', { timeout: 1 })])
-  await report('checkout', [calls('inventory'), calls('prices', { 'circuit-open': 60 })])
+  await callSome()
   browser = await openBrowser()
   watched = await openPage(browser, new URL(registry.uiUrl).origin)
   page = watched.page
@@ -227,6 +232,7 @@ test('a page of another origin neither frames it nor reads what it asks', async 
 
 test('over TLS and in the dark it is the same page, with the strict cookie', async () => {
   const { url, adminToken } = registry
+  await callSome()
   const dark = await openPage(browser, url, { colorScheme: 'dark', reducedMotion: 'reduce' })
   await logIn(dark, `${url}/ui/`, adminToken!)
   await expect.poll(() => dark.page.locator('tr[data-edge]').count(), WAIT).toBeGreaterThanOrEqual(4)

@@ -58,7 +58,7 @@ export class ExampleMesh {
   }
 
   async #join(service: string, version: string): Promise<Mesh> {
-    const { startMesh } = await import('../../mesh/mesh.ts')
+    const { startMesh } = await import('../../mesh/open-mesh.ts')
     const options = { service, version, registry: this.#registry, stateDir: 'memory', joinTimeout: 30_000 }
     // The variables of the shell are for what the user starts, not for these.
     const settings = resolveMeshOptions({ ...options, handleSignals: false, drainNotice: 0, drainTimeout: 1_000 }, {})

@@ -98,7 +98,7 @@ async function asMember(
   }
   let mesh: Mesh | undefined
   try {
-    const { startMesh } = await import('../../mesh/mesh.ts')
+    const { startMesh } = await import('../../mesh/open-mesh.ts')
     const { joinToken, joinTokenFile } = settings
     mesh = await startMesh({
       ...settings,
