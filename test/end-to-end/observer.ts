@@ -1,12 +1,12 @@
 /**
  * Watches how many instances of a service a process knows: at each configuration that comes into
- * force, which shows one that vanishes for an instant, and every 50 ms.
+ * force, which shows one that vanishes for an instant, and every 100 ms.
  */
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import type { Mesh } from '../../src/index.ts'
 
 /** Each look makes all metrics: every 10 ms, that took a tenth of a core in each process. */
-const EVERY_MS = 50
+const EVERY_MS = 100
 
 /** Known instances, whatever their state. */
 export function endpointsOf(mesh: Mesh, service: string): number {

@@ -17,7 +17,7 @@ import { Writer } from './writer.ts'
 
 /** So short that what a fault does to a lease shows within a test. */
 const LEASE = '4s'
-const SERVERS = ['a', 'b', 'c']
+const SERVERS = ['a', 'b']
 const CHURN = 'churn'
 
 export interface PlaneOptions {

@@ -2,7 +2,7 @@
 import { eventually } from '../rig.ts'
 import { faultTest } from './fault-test.ts'
 
-const CROWD = 48
+const CROWD = 120
 const MOVED = 10
 
 faultTest('a registry that is added gets its share of the sessions', { lastIsMissing: true }, async (plane) => {
