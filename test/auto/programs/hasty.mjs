@@ -18,7 +18,7 @@ const ask = (client, host) =>
   })
 const first = ask('node:http', 'stock.mesh')
 // Before the call returns, so that no timer of the program waits for it.
-const loaded = required.some((id) => id.includes('/mesh/mesh'))
+const loaded = required.some((id) => id.includes('/mesh/open-mesh'))
 await first
 await fetch('http://stock.mesh/', { signal: AbortSignal.timeout(200) }).catch(({ name }) => tell('fetch', name))
 await ask('node:http to a host that may be a service', 'stock')
