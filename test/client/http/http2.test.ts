@@ -359,7 +359,10 @@ describe('a call over HTTP/2', () => {
   it('that ends without an answer fails', async () => {
     const port = await rawPeer((raw, id) => raw.write(frames.data(id, Buffer.alloc(0), FLAG.endStream)))
     const rig = opened(await makeRig([announced(port)], { retry: { attempts: 1 } }))
-    expect(['protocol-error', 'connection-lost']).toContain((await failure(rig.http.get('/'))).code)
+    const codes = ['protocol-error', 'connection-lost']
+    // Node 22 drops such DATA: the deadline ends the call.
+    if (Number.parseInt(process.versions.node, 10) < 24) codes.push('deadline-exceeded')
+    expect(codes).toContain((await failure(rig.http.get('/', { timeout: '2s' }))).code)
   })
 
   it.each([

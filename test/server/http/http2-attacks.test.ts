@@ -59,6 +59,10 @@ function bomb(references: number): Buffer {
   return Buffer.concat([headerBlock(GET), entry, Buffer.alloc(references, 0xbe)])
 }
 
+/** Node 22 answers the first such DATA with GOAWAY, reads no more, and waits for what it runs. */
+const AFTER_THE_END = 'resets that we are made to send, by data after the end'
+const ENDS_BY_GOAWAY = Number.parseInt(process.versions.node, 10) < 24
+
 const FLOODS: Readonly<Record<string, Flood>> = {
   'rapid reset': {
     flood: (raw) => onStreams(raw, 5_000, (id) => [frames.headers(id, GET), frames.reset(id)]),
@@ -76,7 +80,7 @@ const FLOODS: Readonly<Record<string, Flood>> = {
         frames.windowUpdate(id, 2 ** 31 - 1),
       ]),
   },
-  'resets that we are made to send, by data after the end': {
+  [AFTER_THE_END]: {
     flood: (raw) => onStreams(raw, 5_000, (id) => [frames.headers(id, GET), frames.data(id, Buffer.of(1))]),
   },
   ...floodsOfFrames(GET),
@@ -93,6 +97,14 @@ const FLOODS: Readonly<Record<string, Flood>> = {
 
 describe('a flood', () => {
   it.each(Object.keys(FLOODS))('of %s is cut, and the honest go on', async (name) => {
+    if (name === AFTER_THE_END && ENDS_BY_GOAWAY) {
+      const { attacker, ran, unharmed } = await attacked(() => undefined)
+      FLOODS[name]!.flood(attacker)
+      await attacker.frame(({ type }) => type === FRAME.goAway)
+      await unharmed()
+      expect(ran.flood).toBeLessThanOrEqual(1)
+      return
+    }
     const { flood, reason } = FLOODS[name]!
     // It answers nothing, so that no answer counts against the flood.
     const { attacker, events, unharmed, server } = await attacked(() => undefined)

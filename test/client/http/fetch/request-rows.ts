@@ -42,7 +42,8 @@ export const REQUEST_ROWS: Row[] = [
     async (door) => {
       const { type, body } = await seen(door.fetch('/mirror', post(form())))
       const boundary = /boundary=(.*)$/.exec(String(type))![1]!
-      return [String(type).replace(boundary, ''), String(body).replaceAll(boundary, '')]
+      // The last boundary ends the body: a line break after it, as of Node 24, means nothing.
+      return [String(type).replace(boundary, ''), String(body).replaceAll(boundary, '').trimEnd()]
     },
   ],
   ['a body with GET', (door) => observe(() => door.fetch('/mirror', { body: 'a' }))],
