@@ -20,7 +20,11 @@ export default function cellsOf(project: Project): Part {
 
 function cellsOn(project: Project, version: string, node: string): Cell[] {
   const PATH = [dirname(node), join(ROOT, 'node_modules/.bin'), process.env.PATH].join(delimiter)
-  const vitest = ['node_modules/vitest/vitest.mjs', 'run', ...['alone', 'inmesh', 'http/1.1'].flatMap((name) => ['--project', name])]
+  const vitest = [
+    'node_modules/vitest/vitest.mjs',
+    'run',
+    ...['alone', 'inmesh', 'http/1.1'].flatMap((name) => ['--project', name]),
+  ]
   const cells: Cell[] = [
     { name: `Node ${version}, load and command`, run: () => project.run(node, ['smoke.js'], { PATH }) },
     { name: `Node ${version}, calls by HTTP and gRPC`, run: () => project.run(node, ['--test', CASES[1]!], { PATH }) },
