@@ -69,18 +69,23 @@ export class Fleet {
     }
     await Promise.all(servers.map((name) => fleet.serve(name)))
     fleet.client = await rig.join({ service: 'checkout', ...fleet.mesh('checkout') })
-    const inventory = fleet.client.http('inventory')
-    fleet.load = new Load(PER_SECOND, async () => {
-      const response = await inventory.get('/')
-      const name = await response.text()
-      if (!response.ok) throw new Error(`status ${response.status}`)
-      fleet.#answers.set(name, fleet.answered(name) + 1)
-    })
+    fleet.offer()
     rig.onClose(() => fleet.load.stop())
     fleet.#observer = new Observer(fleet.client, 'inventory')
     rig.onClose(() => fleet.#observer.stop())
     for (const name of servers) await fleet.answers(name)
     return fleet
+  }
+
+  /** Load with a ledger that is empty. */
+  offer(): void {
+    const inventory = this.client.http('inventory')
+    this.load = new Load(PER_SECOND, async () => {
+      const response = await inventory.get('/')
+      const name = await response.text()
+      if (!response.ok) throw new Error(`status ${response.status}`)
+      this.#answers.set(name, this.answered(name) + 1)
+    })
   }
 
   /** On the same data and the same port, once there is one. */

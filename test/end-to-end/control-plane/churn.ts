@@ -54,6 +54,10 @@ export class Churn {
     await this.#changing?.catch(() => {})
   }
 
+  resume(): void {
+    this.#paused = false
+  }
+
   /** What left may be listed again, also if that is acknowledged only now. */
   forget(): void {
     this.#left.clear()

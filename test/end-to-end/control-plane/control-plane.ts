@@ -2,7 +2,7 @@
  * Registries as processes over etcd, servers and a caller at 100 requests a second, and writers
  * with ledgers. `verify` says what a fault may not have done.
  */
-import { readFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync } from 'node:fs'
 import { join as joinPath } from 'node:path'
 import { expect } from 'vitest'
 import { EtcdCluster, type EtcdOptions } from '../../rigs/etcd.ts'
@@ -25,10 +25,8 @@ export interface PlaneOptions {
   readonly registries?: number
   /** `undefined`: one registry with an embedded store. @defaultValue three nodes */
   readonly etcd?: EtcdOptions | undefined
-  /** Of an embedded store. */
-  readonly dataDir?: string
-  /** The last registry is among the addresses of all processes, and does not run yet. */
-  readonly lastIsMissing?: boolean
+  /** Where an embedded store is. */
+  readonly disk?: string
 }
 
 export class ControlPlane {
@@ -57,7 +55,7 @@ export class ControlPlane {
     }
     const ports = await freePorts(given.registries)
     for (const port of ports) await plane.#addRegistry(port)
-    const [first, ...others] = given.lastIsMissing === true ? plane.registries.slice(0, -1) : plane.registries
+    const [first, ...others] = plane.registries
     // The first one makes the admin token.
     await first!.start()
     plane.#adminToken = readFileSync(joinPath(first!.dataDir, 'admin-token'), 'utf8').trim()
@@ -157,12 +155,11 @@ export class ControlPlane {
 
   /**
    * What no fault may do: fail a call, lose what was acknowledged, or hide a live instance from a
-   * process for an instant. All registries must run and agree.
+   * process for an instant. All registries must run and agree. Load and writers go on after it.
    */
   async verify(): Promise<void> {
     await this.goesOn()
-    await this.churn.pause()
-    await this.writer.stop()
+    await Promise.all([this.churn.pause(), this.writer.pause()])
     for (const { name, url } of this.registries) {
       let missing: string[] = []
       const complete = async (): Promise<boolean> => {
@@ -174,11 +171,12 @@ export class ControlPlane {
       })
     }
     await this.#noneVanished()
-    const { lost, answered } = await this.fleet.settle()
-    await this.churn.close()
+    const { lost } = await this.fleet.settle()
     expect(lost).toEqual([])
     expect(this.writer.refusals).toEqual([])
-    expect(answered).toBeGreaterThan(100)
+    this.fleet.offer()
+    this.churn.resume()
+    this.writer.resume()
   }
 
   async #noneVanished(): Promise<void> {
@@ -199,7 +197,8 @@ export class ControlPlane {
 
   async #addRegistry(port: number): Promise<RegistryNode> {
     const name = `r${this.registries.length}`
-    const dataDir = this.#options.dataDir ?? this.rig.path(name)
+    const { disk } = this.#options
+    const dataDir = disk === undefined ? this.rig.path(name) : mkdtempSync(joinPath(disk, name))
     const paths = await this.#etcd?.paths()
     const args = ['--lease', LEASE]
     const store = paths === undefined ? {} : { store: paths.url, paths }

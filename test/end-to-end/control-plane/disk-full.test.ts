@@ -1,10 +1,10 @@
 /** The disk below an embedded store is full, and has room again. */
 import { execFileSync } from 'node:child_process'
-import { chmodSync, closeSync, mkdtempSync, openSync, readdirSync, rmSync, writeSync } from 'node:fs'
+import { chmodSync, closeSync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, afterEach } from 'vitest'
-import { faultTest } from './fault-test.ts'
+import { afterAll } from 'vitest'
+import { faultTests } from './fault-tests.ts'
 
 const disk = mkdtempSync(join(tmpdir(), 'inmesh-disk-'))
 const missing = mount()
@@ -17,11 +17,6 @@ function mount(): string | undefined {
     return 'a disk of 4 MB needs the right to mount one'
   }
 }
-
-// The next run begins with an empty disk.
-afterEach(() => {
-  for (const name of readdirSync(disk)) rmSync(join(disk, name), { recursive: true, force: true })
-})
 
 afterAll(() => {
   if (missing === undefined) execFileSync('umount', ['-l', disk])
@@ -46,13 +41,15 @@ function fill(): void {
   }
 }
 
-const options = { registries: 1, etcd: undefined, dataDir: join(disk, 'registry'), missing }
+const options = { registries: 1, etcd: undefined, disk, missing }
 
-faultTest('a full disk refuses writes with 503, and costs nothing else', options, async (plane) => {
-  chmodSync(disk, 0o700)
-  fill()
-  await plane.refusesWrites(plane.registries[0]!)
-  for (const name of plane.fleet.servers.keys()) await plane.fleet.answers(name)
-  rmSync(filler)
-  await plane.goesOn()
+faultTests('a registry with an embedded store', options, {
+  'a full disk refuses writes with 503, and costs nothing else': async (plane) => {
+    chmodSync(disk, 0o700)
+    fill()
+    await plane.refusesWrites(plane.registries[0]!)
+    for (const name of plane.fleet.servers.keys()) await plane.fleet.answers(name)
+    rmSync(filler)
+    await plane.goesOn()
+  },
 })

@@ -20,6 +20,8 @@ export class Writer {
   acknowledged = 0
   unavailable = 0
   #stopped = false
+  #paused = false
+  readonly #writing = new Set<Promise<void>>()
   /** Writes that began before count no more. */
   #since = 0
 
@@ -39,6 +41,16 @@ export class Writer {
     this.#tokens.clear()
     this.#policies.clear()
     this.#since = performance.now()
+  }
+
+  /** Writes nothing more; resolves when the ledger has all answers. */
+  async pause(): Promise<void> {
+    this.#paused = true
+    await Promise.all(this.#writing)
+  }
+
+  resume(): void {
+    this.#paused = false
   }
 
   async stop(): Promise<void> {
@@ -67,14 +79,23 @@ export class Writer {
 
   async #repeat(write: (i: number) => Promise<void>): Promise<void> {
     for (let i = 1; !this.#stopped; i++) {
-      try {
-        await write(i)
-        this.acknowledged += 1
-      } catch (error) {
-        if (isRefusal(error)) this.refusals.push(error)
-        else this.unavailable += 1
+      if (!this.#paused) {
+        const writing = this.#attempt(() => write(i))
+        this.#writing.add(writing)
+        await writing
+        this.#writing.delete(writing)
       }
       await new Promise((resolve) => setTimeout(resolve, PAUSE_MS))
+    }
+  }
+
+  async #attempt(write: () => Promise<void>): Promise<void> {
+    try {
+      await write()
+      this.acknowledged += 1
+    } catch (error) {
+      if (isRefusal(error)) this.refusals.push(error)
+      else this.unavailable += 1
     }
   }
 
