@@ -4,25 +4,19 @@
  */
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net'
-import { afterEach } from 'vitest'
-
-const held: (() => void)[] = []
-
-afterEach(() => {
-  for (const letGo of held.splice(0)) letGo()
-})
+import { onTestFinished } from 'vitest'
 
 /**
  * Of 127.0.0.1. A connection has it as its own end until the test is over, so that nothing can
  * listen on it.
  */
 export async function deadPort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
+  const server = createServer((other) => other.on('error', () => {}).resume()).listen(0, '127.0.0.1')
   await once(server, 'listening')
   for (;;) {
     const holder = await connectedFrom(await freePort(), server)
     if (holder === undefined) continue
-    held.push(() => {
+    onTestFinished(() => {
       holder.destroy()
       server.close()
     })
@@ -47,7 +41,6 @@ async function freePort(): Promise<number> {
 async function connectedFrom(localPort: number, server: Server): Promise<Socket | undefined> {
   const { port } = server.address() as AddressInfo
   const holder = connect({ port, host: '127.0.0.1', localPort })
-  server.once('connection', (other) => held.push(() => other.destroy()))
   try {
     await once(holder, 'connect')
     return holder

@@ -136,13 +136,13 @@ export class RawHttp2 {
    * The first frame that matches, or undefined: the connection ended, or `withinMs` passed, without
    * one.
    */
-  async frame(matches: (frame: Frame) => boolean, withinMs = 5_000): Promise<Frame | undefined> {
+  async frame(matches: (frame: Frame) => boolean, withinMs = 15_000): Promise<Frame | undefined> {
     await this.#until(() => this.closed || this.received.some(matches), withinMs)
     return this.received.find(matches)
   }
 
   /** Whether the connection has ended within `withinMs`. */
-  async ends(withinMs = 5_000): Promise<boolean> {
+  async ends(withinMs = 15_000): Promise<boolean> {
     await this.#until(() => this.closed, withinMs)
     return this.closed
   }

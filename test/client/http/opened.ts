@@ -2,20 +2,19 @@
  * What a test of the client opens, closed again after it: scripted and ordinary servers, and rigs
  * over them.
  */
-import { afterEach } from 'vitest'
+import { onTestFinished } from 'vitest'
 import { isMeshError, type MeshError } from '../../../src/core/errors.ts'
 import { type Script, ScriptedServer } from '../../rigs/scripted-server.ts'
 import { makeRig, type Rig, type RigOptions, TestServer } from './rig.ts'
 
-const open: { close(): unknown }[] = []
-
-afterEach(async () => {
-  for (const one of open.splice(0).reverse()) await one.close()
-})
-
-/** Closed after the test. */
+/**
+ * Closed after the test, the last one first. Files of a process share this module, so a hook at its
+ * top would be one of the first file alone.
+ */
 export function opened<T extends { close(): unknown }>(one: T): T {
-  open.push(one)
+  onTestFinished(async () => {
+    await one.close()
+  })
   return one
 }
 

@@ -109,8 +109,10 @@ export function endpoint(
 
 export interface StackOptions {
   service?: string
+  /** @defaultValue as the mesh has it, but for a `perTryTimeout` of 20 s */
   retry?: RetryOptions
   hedge?: HedgeOptions
+  /** @defaultValue 30 s, so that a busy machine ends no call */
   timeoutMs?: number
   /** @defaultValue as long as it likes */
   idleMs?: number
@@ -166,10 +168,10 @@ export class WatchedStack {
   constructor(endpoints: Endpoint[], options: StackOptions) {
     this.service = options.service ?? 'inventory'
     this.cluster = new StaticCluster(this.service, endpoints)
-    const retry = RETRY.resolve({ backoff: { base: 1, max: 2 }, ...options.retry })
+    const retry = RETRY.resolve({ backoff: { base: 1, max: 2 }, perTryTimeout: '20s', ...options.retry })
     this.budget = new RetryBudget({ ...retry.budget, minPerSecond: options.paidRetries ?? 1_000 }, systemClock)
     this.#stack = {
-      timeoutMs: options.timeoutMs ?? 5_000,
+      timeoutMs: options.timeoutMs ?? 30_000,
       ...(options.idleMs !== undefined && { idleMs: options.idleMs }),
       typicalLatency: options.typicalLatency,
       service: [this.calls],
