@@ -5,7 +5,7 @@
 import type { HttpClient } from 'inmesh'
 
 export const USERS = 60
-const PER_SECOND = 300
+export const PER_SECOND = 300
 const TICK_MS = 5
 const KINDS = ['items', 'quotes', 'items', 'rest'] as const
 

@@ -16,7 +16,7 @@ import { PricesClient } from '../grpc/shop.ts'
 import { hasEtcd, NO_ETCD } from './etcd.ts'
 import { Load, newTally, percentile, type Tally } from './load.ts'
 import { INVENTORIES, phasesOf } from './phases.ts'
-import { Processes } from './processes.ts'
+import { JOIN_TIMEOUT, Processes } from './processes.ts'
 import { type Row, Screen } from './screen.ts'
 import { report, type Stream } from './services/parent.ts'
 
@@ -120,6 +120,7 @@ async function runDemo(): Promise<Finished[]> {
     service: 'visitor',
     registry: processes.registryUrl.split(','),
     joinToken: await processes.joinToken('visitor'),
+    joinTimeout: JOIN_TIMEOUT,
     stateDir: 'memory',
     handleSignals: false,
   })
@@ -151,10 +152,14 @@ async function runPhases(visitor: Mesh): Promise<Finished[]> {
       broken,
     })
     const earlier = finished.map((past) => ({ ...past, circuits: '', done: true }))
+    let isWatching = false
     const drawing = setInterval(() => {
       screen.draw([...earlier, row(false)])
+      if (isWatching) return
+      isWatching = true
       void watch(visitor).then((seen) => {
         latest = seen
+        isWatching = false
       })
     }, 250)
     let broken: string | undefined

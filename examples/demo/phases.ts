@@ -7,6 +7,8 @@ import type { Processes } from './processes.ts'
 
 export const INVENTORIES = ['inventory-1', 'inventory-2', 'inventory-3'] as const
 const POLICY_CHANGE = new URL('./policies-with-visitor.yaml', import.meta.url).pathname
+/** Usually some tens of milliseconds; a busy machine may stop a process for a while. */
+const IN_FORCE_BOUND_MS = 10_000
 
 export interface Scene {
   readonly processes: Processes
@@ -133,7 +135,7 @@ const POLICY_CHANGE_UNDER_LOAD: Phase = {
         scene.say(`the new policy was in force ${Math.round(sentMs)} ms after it was applied`)
         break
       }
-      if (sentMs > 1_000) throw new Error('the policy was not in force within 1 s')
+      if (sentMs > IN_FORCE_BOUND_MS) throw new Error('the policy was not in force within 10 s')
       await wait(10)
     }
     await part(scene, 0.8)

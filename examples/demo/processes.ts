@@ -15,7 +15,12 @@ import { etcdArguments, isHealthy } from './etcd.ts'
 import type { Report } from './services/parent.ts'
 
 const COMMAND_LINE = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
-const READY_BOUND_MS = 30_000
+const READY_BOUND_MS = 60_000
+/** Below those that a system gives out by itself: no program takes one while a registry is away. */
+const [FIRST_PORT, LAST_PORT] = [10_000, 32_000] as const
+/** On a machine that starts ten processes at once, joining takes longer than the default bound. */
+export const JOIN_TIMEOUT = '30s'
+const REPORT_BOUND_MS = 10_000
 /**
  * Of util-linux: has the kernel kill a process when the one that started it ends, however that
  * happens.
@@ -129,6 +134,7 @@ export class Processes {
     return {
       INMESH_REGISTRY: this.registryUrl,
       INMESH_JOIN_TOKEN: await this.joinToken(service),
+      INMESH_JOIN_TIMEOUT: JOIN_TIMEOUT,
       INMESH_STATE_DIR: join(this.directory, name),
     }
   }
@@ -172,9 +178,21 @@ export class Processes {
   async report(name: string): Promise<Report | undefined> {
     const child = this.#children.get(name)
     if (child === undefined || !child.connected) return undefined
-    const answer = once(child, 'message', { signal: AbortSignal.timeout(1_000) })
+    const late = new AbortController()
+    const giveUp = (): void => late.abort()
+    const timer = setTimeout(giveUp, REPORT_BOUND_MS)
+    child.once('exit', giveUp)
+    const answer = once(child, 'message', { signal: late.signal })
     child.send('report', () => undefined)
-    return answer.then(([report]) => report as Report).catch(() => undefined)
+    try {
+      const [report] = await answer
+      return report as Report
+    } catch {
+      return undefined
+    } finally {
+      clearTimeout(timer)
+      child.off('exit', giveUp)
+    }
   }
 
   /** No chance to say goodbye. */
@@ -244,14 +262,19 @@ export async function freePort(): Promise<number> {
 
 /** Different ones, because all are held until the last is found. */
 async function freePorts(count: number): Promise<number[]> {
-  const servers = Array.from({ length: count }, () => net.createServer().listen(0, '127.0.0.1'))
-  await Promise.all(servers.map((server) => once(server, 'listening')))
-  const ports = servers.map((server) => (server.address() as net.AddressInfo).port)
-  await Promise.all(
-    servers.map((server) => {
-      server.close()
-      return once(server, 'close')
-    }),
-  )
+  const servers: net.Server[] = []
+  const ports: number[] = []
+  while (ports.length < count) {
+    const port = FIRST_PORT + Math.floor(Math.random() * (LAST_PORT - FIRST_PORT))
+    const server = net.createServer().listen(port, '127.0.0.1')
+    const isFree = await once(server, 'listening').then(
+      () => true,
+      () => false,
+    )
+    if (!isFree) continue
+    servers.push(server)
+    ports.push(port)
+  }
+  await Promise.all(servers.map((server) => once(server.close(), 'close')))
   return ports
 }
