@@ -77,7 +77,7 @@ describe('inmesh release', () => {
     }
     for (const one of silent) one.silence()
     const frozen = async () => JSON.parse((await command('services', '--json')).stdout).services[0].frozen
-    await expect.poll(frozen, { timeout: 8_000 }).toBe(true)
+    await expect.poll(frozen).toBe(true)
     expect(await command('release', 'stock')).toMatchObject({
       code: 0,
       stdout: expect.stringMatching(/released, [1-4] removed/),
@@ -87,7 +87,7 @@ describe('inmesh release', () => {
       await command('release', 'stock')
       return (await command('instances', 'stock')).stdout
     }
-    await expect.poll(left, { timeout: 8_000 }).not.toMatch(/ i[0-3] /)
+    await expect.poll(left).not.toMatch(/ i[0-3] /)
     expect(await frozen()).toBe(false)
     expect((await command('audit')).stdout).toMatch(/admin .*release .*stock .*[1-4] expired/)
     for (const one of silent) one.close()

@@ -1,7 +1,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterEach, describe, expect, it } from 'vitest'
-import { type Run, run } from './run-command.ts'
+import { type Around, type Run, run } from './run-command.ts'
 
 let server: Server | undefined
 afterEach(async () => {
@@ -15,12 +15,14 @@ async function against(
   answer: (request: IncomingMessage, response: ServerResponse) => void,
   args: readonly string[],
   stdin?: string,
+  more: Around = {},
 ): Promise<Run> {
   const listening = createServer(answer)
   server = listening
   await new Promise<void>((resolve) => listening.listen(0, '127.0.0.1', resolve))
   const url = `http://127.0.0.1:${(listening.address() as AddressInfo).port}`
-  return run([...args, '--registry', url], { env: { HOME: '/nonexistent' }, ...(stdin === undefined ? {} : { stdin }) })
+  const around = { env: { HOME: '/nonexistent' }, ...(stdin === undefined ? {} : { stdin }), ...more }
+  return run([...args, '--registry', url], around)
 }
 
 const body = (status: number, value: unknown) => (_: IncomingMessage, response: ServerResponse) => {
@@ -33,11 +35,12 @@ describe('a registry that answers late', () => {
   }
 
   it('is waited for with a word on stderr, and without one in JSON', async () => {
-    const { code, stderr } = await against(late, ['services'])
+    const { code, stderr } = await against(late, ['services'], undefined, { patience: 'kept' })
     expect(code).toBe(0)
     expect(stderr).toMatch(/^waiting for the registry at http:\/\/127\.0\.0\.1:\d+\n$/)
     server?.close()
-    expect((await against(late, ['services', '--json'])).stderr).toBe('')
+    const json = await against(late, ['services', '--json'], undefined, { patience: 'kept' })
+    expect(json.stderr).toBe('')
   })
 })
 

@@ -12,7 +12,11 @@ export interface Around {
   readonly stdin?: string
   readonly env?: Readonly<Record<string, string | undefined>>
   readonly terminal?: boolean
+  /** Keeps what it says while it waits, which a busy machine adds to any command. */
+  readonly patience?: 'kept'
 }
+
+const WAITING = /^waiting for .*\n/gm
 
 export async function run(args: readonly string[], around: Around = {}): Promise<Run> {
   let [stdout, stderr] = ['', '']
@@ -33,5 +37,5 @@ export async function run(args: readonly string[], around: Around = {}): Promise
     stdin: Readable.from(around.stdin === undefined ? [] : [Buffer.from(around.stdin)]),
     env: around.env ?? {},
   })
-  return { code, stdout, stderr }
+  return { code, stdout, stderr: around.patience === 'kept' ? stderr : stderr.replace(WAITING, '') }
 }

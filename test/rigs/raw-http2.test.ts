@@ -52,7 +52,7 @@ describe('a raw HTTP/2 client', () => {
 
   it('resets a stream', async () => {
     raw.write(frames.headers(1, REQUEST, FLAG.endHeaders), frames.reset(1, 8))
-    await expect.poll(() => seen[0]?.rstCode, { timeout: 10_000 }).toBe(8)
+    await expect.poll(() => seen[0]?.rstCode).toBe(8)
   })
 
   it('has its PING and SETTINGS acknowledged, and acknowledges those of the server', async () => {
@@ -61,7 +61,7 @@ describe('a raw HTTP/2 client', () => {
     expect(pong?.payload.toString()).toBe('12345678')
     const isAck = ({ type, flags }: { type: number; flags: number }) => type === FRAME.settings && flags === FLAG.ack
     expect(await raw.frame(isAck)).toBeDefined()
-    await expect.poll(() => raw.received.filter(isAck).length, { timeout: 10_000 }).toBe(2)
+    await expect.poll(() => raw.received.filter(isAck).length).toBe(2)
   })
 
   it('sends PRIORITY and WINDOW_UPDATE that are accepted, and sees the end when an increment is not', async () => {

@@ -80,7 +80,7 @@ describe('by HTTP', () => {
     const lost = await dev.command(['call', 'http://inventory/lost', '-d', 'x', '--json'])
     expect(lost.code).toBe(5)
     expect(JSON.parse(lost.stdout)).toMatchObject({ error: { code: 'connection-lost' }, attempts: [{ attempt: 1 }] })
-    const unknown = await dev.command(['call', 'http://inventroy/', '--timeout', '300ms'])
+    const unknown = await dev.command(['call', 'http://inventroy/', '--timeout', '1s'])
     expect(unknown.code).toBe(5)
     expect(unknown.stderr).toContain("no instance of 'inventroy' is registered and ready; did you mean 'inventory'?")
   })

@@ -259,7 +259,7 @@ describe('where something is wrong', () => {
     expect((await doctor([], env)).of('clock')).toMatchObject({
       ...{
         state: 'warning',
-        message: expect.stringMatching(/^this machine's clock is (?:59|60|61)\.\d s behind the registry's$/),
+        message: expect.stringMatching(/^this machine's clock is (?:5\d|6\d)\.\d s behind the registry's$/),
       },
     })
   })

@@ -47,7 +47,8 @@ async function mesh(options: Parameters<TrafficMesh['start']>[0] = {}): Promise<
 /** Of each command, its exit code and the one line of its error. */
 async function all(env: Record<string, string | undefined>, commands = COMMANDS) {
   const entries = commands.map(async (command) => {
-    const result = await run(command.split(' '), { env: { HOME: '/nonexistent', ...env }, terminal: true })
+    const around = { env: { HOME: '/nonexistent', ...env }, terminal: true, patience: 'kept' } as const
+    const result = await run(command.split(' '), around)
     return [command, summary(result)] as const
   })
   return Object.fromEntries(await Promise.all(entries))

@@ -103,7 +103,8 @@ describe('inmesh top', () => {
     expect(await mesh.command(['token', 'operator', 'revoke', id])).toMatchObject({ code: 0 })
     expect(await code).toBe(1)
     expect(terminal.isRestored).toBe(true)
-    expect(terminal.errors).toMatch(/^error: the admin token is not one of this registry.*\n$/)
+    // On a busy machine it waited for the first answer, and said so.
+    expect(terminal.errors).toMatch(/^(?:waiting for .*\n)?error: the admin token is not one of this registry.*\n$/)
   })
 
   it('needs a terminal, --once or --json', async () => {
