@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, expect, test } from 'vitest'
-import { freePort } from '../rigs/free-ports.ts'
+import { freePorts } from '../rigs/free-ports.ts'
 import { EmptyFolder, expectedOf, kindOf, packed } from './empty-folder.ts'
 import { Page } from './page.ts'
 
@@ -17,8 +17,8 @@ afterAll(() => rmSync(into, { recursive: true, force: true }))
 async function portsOf(texts: readonly string[]): Promise<Record<string, number>> {
   const named = new Set(texts.flatMap((text) => text.match(/\b(?:7400|[3-9]0[0-9]{2})\b/g) ?? []))
   named.add('7400')
-  const entries = [...named].map(async (port) => [port, await freePort()] as const)
-  return Object.fromEntries(await Promise.all(entries))
+  const free = await freePorts(named.size)
+  return Object.fromEntries([...named].map((port, i) => [port, free[i]!]))
 }
 
 test('README.md has blocks that run, and says what the last one prints', () => {

@@ -4,7 +4,7 @@ import { readdirSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { startRegistry } from '../../src/registry/index.ts'
 import { WITHOUT_ETCD, withEtcd } from '../rigs/etcd.ts'
-import { freePort } from '../rigs/free-ports.ts'
+import { freePort, freePorts } from '../rigs/free-ports.ts'
 import { request } from '../rigs/registry-session.ts'
 import { Machine, type Outcome } from './machine.ts'
 import { type Block, Page } from './page.ts'
@@ -15,14 +15,14 @@ const LONG_MS = 480_000
 /** What the addresses of the page are here; longer ones first. */
 async function addresses(): Promise<Record<string, string>> {
   const nodes = ['10.0.0.11', '10.0.0.12', '10.0.0.13'].flatMap((host) => [`${host}:2379`, `${host}:2380`])
-  const here = await Promise.all(nodes.map(async (node) => [node, `127.0.0.1:${await freePort()}`] as const))
-  const port = String(await freePort())
+  const [port, ...free] = (await freePorts(nodes.length + 1)).map(String)
+  const here = nodes.map((node, i) => [node, `127.0.0.1:${free[i]}`] as const)
   return {
     ...Object.fromEntries(here),
     '10.0.0.1[123]': '127.0.0.1',
     '--address 10.0.0.5': `--address 127.0.0.1 --port ${port}`,
     '10.0.0.5': '127.0.0.1',
-    '7400': port,
+    '7400': port!,
   }
 }
 
@@ -116,7 +116,7 @@ test(
         )
       const [entrypoint, health] = [commandOf('ENTRYPOINT'), commandOf('HEALTHCHECK')]
       const text = `${entrypoint} --port ${port} --log-level silent > ready & pid=$!
-for i in $(seq 300); do grep -q ready ready && break; sleep 0.1; done
+for i in $(seq 1200); do grep -q ready ready && break; sleep 0.1; done
 ${health} --registry https://127.0.0.1:${port}
 kill $pid; wait $pid
 `

@@ -92,7 +92,7 @@ async function start(name: string): Promise<void> {
   if (unit.get('Type') === 'notify') return
   // A registry prints a line when it is ready; systemd would not wait for it.
   for (let i = 0; !/ready/.test(readFileSync(output, 'utf8')); i++) {
-    if (child.exitCode !== null || i > 600) throw new Error(`${name}: ${readFileSync(output, 'utf8')}`)
+    if (child.exitCode !== null || i > 1_200) throw new Error(`${name}: ${readFileSync(output, 'utf8')}`)
     await sleep(100)
   }
 }
@@ -103,7 +103,7 @@ async function stop(name: string): Promise<void> {
   const pid = Number(readFileSync(file, 'utf8'))
   if (runs(pid)) process.kill(pid, 'SIGTERM')
   for (let i = 0; runs(pid); i++) {
-    if (i > 300) throw new Error(`${name} does not stop`)
+    if (i > 1_200) throw new Error(`${name} does not stop`)
     await sleep(100)
   }
   rmSync(file)

@@ -4,6 +4,7 @@
  */
 import type { Serializable } from 'node:child_process'
 import type { Mesh, MeshOptions } from '../../src/index.ts'
+import { freePort } from '../rigs/free-ports.ts'
 import { Load } from './load.ts'
 import { endpointsOf, Observer } from './observer.ts'
 import { eventually, type Process, type Rig } from './rig.ts'
@@ -108,9 +109,10 @@ export class Fleet {
    * Another instance of the service that is called; `state` names its directory, which a restart
    * may share.
    */
-  async serve(name: string, port = 0, state = name): Promise<Process> {
+  async serve(name: string, port?: number, state = name): Promise<Process> {
     const mesh = { service: 'inventory', ...this.mesh('inventory'), stateDir: this.#rig.path(state) }
-    const server = await this.#start(this.#options.program ?? 'service', { mesh, name, serve: { port } })
+    const serve = { port: port ?? (await freePort()) }
+    const server = await this.#start(this.#options.program ?? 'service', { mesh, name, serve })
     this.servers.set(name, server)
     return server
   }

@@ -55,4 +55,4 @@ test('a function joins with its first event, calls on after a freeze beyond its 
   expect(closedIn).toBeLessThan(3_000)
   expect(await client.exited).toMatchObject({ code: 0, signal: null })
   await eventually('the process has ended', () => !client.running)
-})
+}, 120_000)

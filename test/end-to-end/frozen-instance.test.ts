@@ -42,7 +42,7 @@ test.each(FREEZES)(
     await fleet.answers('c', 1)
     expect(performance.now() - from).toBeLessThan(2 * leaseMs + BUSY_MS)
     await fleet.answers('c')
-    expect(fleet.listed).toBe(3)
+    await eventually('all are listed', () => fleet.listed === 3)
     const { lost, answered } = await fleet.settle()
     expect(lost).toEqual([])
     expect(answered).toBeGreaterThan(100)

@@ -99,8 +99,10 @@ async function setUp(transport: 'http1' | 'auto') {
   await (await join(name, transport)).serveGrpc(server)
   const mesh = await join('checkout', transport)
   const client = mesh.grpc(grpc.makeClientConstructor(service, 'Inventory') as never, name) as unknown as Client
-  // The first call connects and may meet a server that is not listed yet.
+  // The first call connects and may meet a server that is not listed yet. Its spans are no others'.
+  exporter.reset()
   await client.promises.get!({ sku: 'a' })
+  await bothEnded()
   return client
 }
 
@@ -112,17 +114,23 @@ interface Client {
   readonly promises: Record<string, (given: unknown) => Promise<Item> & AsyncIterable<Item>>
 }
 
+const spansOfKind = (kind: api.SpanKind) => exporter.getFinishedSpans().filter((span) => span.kind === kind)
+
+/** The spans of a call, of its attempt and of its request. */
+async function bothEnded(): Promise<void> {
+  const { SpanKind } = api
+  await expect.poll(() => spansOfKind(SpanKind.SERVER).length > 0 && spansOfKind(SpanKind.CLIENT).length > 1).toBe(true)
+  // A span too many would end in this turn or the next.
+  for (let i = 0; i < 5; i++) await new Promise((resolve) => setImmediate(resolve))
+}
+
 /** All spans of one call of the client, once both sides have ended. */
 async function spansOf(call: () => Promise<unknown>) {
   exporter.reset()
   inside.length = 0
   await call()
-  const { SpanKind } = api
-  const of = (kind: api.SpanKind) => exporter.getFinishedSpans().filter((span) => span.kind === kind)
-  await expect.poll(() => of(SpanKind.SERVER).length > 0 && of(SpanKind.CLIENT).length > 1).toBe(true)
-  // A span too many would end in this turn or the next.
-  for (let i = 0; i < 5; i++) await new Promise((resolve) => setImmediate(resolve))
-  return { client: of(SpanKind.CLIENT), server: of(SpanKind.SERVER) }
+  await bothEnded()
+  return { client: spansOfKind(api.SpanKind.CLIENT), server: spansOfKind(api.SpanKind.SERVER) }
 }
 
 const drain = async (answers: AsyncIterable<unknown>): Promise<void> => {

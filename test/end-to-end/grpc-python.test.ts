@@ -211,10 +211,15 @@ describe.skipIf(missing !== undefined)(title, () => {
         { service: 'mesh', defaultIntention: 'deny' },
         { service: 'inventory', allow: [{ from: 'python', grpc: ['shop.Inventory/Watch'] }] },
       ])
+      const { revision } = registry
       await eventually('it is in force', () =>
-        mesh.events().some(({ name, payload }) => name === 'snapshot:applied' && payload.subject === 'inventory'),
+        mesh
+          .events()
+          .some(
+            ({ name, payload }) =>
+              name === 'snapshot:applied' && payload.subject === 'inventory' && Number(payload.revision) >= revision,
+          ),
       )
-      await wait(300)
       const ended = await call(
         port,
         KINDS.map((kind) => ({ kind, items: ['a'] })),
@@ -290,7 +295,8 @@ describe.skipIf(missing !== undefined)(title, () => {
     it('that is UNAVAILABLE is left for the other one', async () => {
       const failing = await start({ failing: 'UNAVAILABLE' })
       const well = await start({ name: 'well' })
-      await registry.applyPolicies([{ service: 'inventory', balancer: 'round-robin', timeout: '20s' }])
+      const retry = { perTryTimeout: '20s' }
+      await registry.applyPolicies([{ service: 'inventory', balancer: 'round-robin', timeout: '20s', retry }])
       const shop = (await rig.mesh(registry, 'checkout')).grpc(Shop, 'inventory')
       for (let i = 0; i < 12; i++) {
         const { code, details, answers } = await begin(shop, 'get').ended

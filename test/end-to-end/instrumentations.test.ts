@@ -47,14 +47,14 @@ async function join(service: string, transport: 'http1' | 'auto'): Promise<Mesh>
   return mesh
 }
 
-/** The spans of one call by kind, once the server's has ended. */
+/** The spans of one call by kind, once those of call, attempt and request have ended. */
 async function spansOf(call: () => Promise<unknown>) {
   exporter.reset()
   await call()
   const { SpanKind } = api
-  await expect.poll(() => exporter.getFinishedSpans().some(({ kind }) => kind === SpanKind.SERVER)).toBe(true)
+  const of = (kind: api.SpanKind) => exporter.getFinishedSpans().filter((span) => span.kind === kind)
+  await expect.poll(() => of(SpanKind.SERVER).length > 0 && of(SpanKind.CLIENT).length > 1).toBe(true)
   const spans = exporter.getFinishedSpans()
-  const of = (kind: api.SpanKind) => spans.filter((span) => span.kind === kind)
   return { all: spans, client: of(SpanKind.CLIENT), server: of(SpanKind.SERVER), internal: of(SpanKind.INTERNAL) }
 }
 
@@ -71,7 +71,7 @@ it.each(['http1', 'auto'] as const)('each call has a call, an attempt and one re
   const client = await join('checkout', transport)
   const http = client.http(server.service)
   // The first call connects and may meet a server that is not listed yet.
-  await (await http.get('/items/1')).text()
+  await spansOf(async () => (await http.get('/items/1')).text())
   const httpAgent = client.agent()
   const { get } = require('node:http') as typeof import('node:http')
   const byAgent = async () =>

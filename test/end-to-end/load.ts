@@ -1,4 +1,6 @@
 /** Open-loop load: calls leave by the schedule, whether or not earlier ones have come back. */
+import type { Process } from './rig.ts'
+
 export class Load {
   readonly failures: unknown[] = []
   sent = 0
@@ -22,6 +24,19 @@ export class Load {
 
   get total(): number {
     return this.succeeded + this.failures.length
+  }
+
+  /** Waits until `more` calls have succeeded from now on. */
+  async succeeds(more: number): Promise<void> {
+    const from = this.succeeded
+    while (this.succeeded < from + more) await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+
+  /** Kills a server, and returns how many calls were in flight to any until it was gone. */
+  async inFlightAtEndOf(server: Process): Promise<number> {
+    const [before, begun] = [this.#running.size, this.#number]
+    await server.kill()
+    return before + this.#number - begun
   }
 
   async stop(): Promise<void> {

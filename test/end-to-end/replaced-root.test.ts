@@ -64,7 +64,7 @@ test('goes on while it runs, says once what to do, and joins anew when its token
   await inventory.serve((_request, response) => void response.end('ok'), { port: 0, host: '127.0.0.1' })
   await first.applyPolicies([{ service: 'inventory', allow: [{ from: 'checkout' }] }])
   const checkout = await rig.join({ service: 'checkout', registry: first.url, joinTokenFile: tokenFile })
-  const call = async () => (await checkout.http('inventory').get('/', { timeout: '2s' })).text()
+  const call = async () => (await checkout.http('inventory').get('/', { timeout: '10s' })).text()
   await eventually('it is served', async () => (await call().catch(() => '')) === 'ok')
 
   const second = await replace()

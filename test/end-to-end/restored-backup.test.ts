@@ -33,7 +33,8 @@ function copy(from: string, to: string): void {
 async function startDenied(allowed: string): Promise<{ fleet: Fleet; call: () => Promise<number> }> {
   const denied = { service: 'private', allow: [{ from: allowed }] }
   const fleet = await Fleet.start(rig, ['a', 'b', 'old'], {
-    leaseMs: 2_000,
+    // A server that stops for two seconds stays listed.
+    leaseMs: 4_000,
     services: ['private'],
     policies: [denied],
   })

@@ -9,15 +9,17 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { joinMesh, type Mesh, type MeshOptions } from '../../src/index.ts'
 import { type Registry, type RegistryOptions, startRegistry } from '../../src/registry/index.ts'
+import { freePort } from '../rigs/free-ports.ts'
 
 export class Rig {
   readonly directory = mkdtempSync(join(tmpdir(), 'inmesh-test-'))
   readonly #processes: Process[] = []
   readonly #closers: (() => unknown)[] = []
 
-  /** A registry in this process. */
+  /** A registry in this process, at a port that no other program takes while it is away. */
   async registry(options: RegistryOptions = {}): Promise<Registry> {
-    const registry = await startRegistry({ port: 0, log: false, joinsPerSecond: 1_000, ...options })
+    const port = options.port ?? (await freePort())
+    const registry = await startRegistry({ log: false, joinsPerSecond: 1_000, ...options, port })
     this.onClose(() => registry.close())
     return registry
   }

@@ -4,7 +4,8 @@
  */
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import type { Mesh } from '../../src/index.ts'
-import { TestFleet } from '../rigs/fleet.ts'
+import { type Member, TestFleet } from '../rigs/fleet.ts'
+import { freePort } from '../rigs/free-ports.ts'
 import { Load } from './load.ts'
 import { endpointsOf } from './observer.ts'
 import { countOf, eventually, Rig } from './rig.ts'
@@ -21,7 +22,8 @@ beforeEach(() => {
 afterEach(() => rig.close())
 
 test('a rolling upgrade of three registries to the next protocol loses no call and no instance', async () => {
-  const registries = [await fleet.start('a1', 1), await fleet.start('b1', 1), await fleet.start('c1', 1)]
+  const registries: Member[] = []
+  for (const name of ['a1', 'b1', 'c1']) registries.push(await fleet.start(name, 1, await freePort()))
   const urls = registries.map(({ registry }) => registry.url)
   const join = (service: string): Promise<Mesh> => rig.join({ service, registry: urls })
   const servers = await Promise.all(['stock', 'stock', 'stock'].map(join))

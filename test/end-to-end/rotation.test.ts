@@ -19,11 +19,10 @@ afterEach(async () => {
 interface Seen {
   readonly caller: string
   readonly own: string
-  readonly connections: number
   readonly renewals: number
 }
 
-test('three rotations of 20 s leaves at 200 requests/s fail nothing, and connections move to the new certificates', async () => {
+test('three rotations of 20 s leaves at 100 requests/s fail nothing, and connections move to the new certificates', async () => {
   const registry = await rig.registry({ dev: true, certificateLife: 20_000 })
   await rig.start('service', {
     mesh: { service: 'inventory', registry: registry.url, stateDir: 'memory' },
@@ -32,17 +31,20 @@ test('three rotations of 20 s leaves at 200 requests/s fail nothing, and connect
   const client = await rig.mesh(registry, 'checkout')
   const inventory = client.http('inventory')
   const serials = { caller: new Set<string>(), own: new Set<string>() }
-  const most = { early: 0, late: 0 }
+  /** Those of the last moments. */
+  const late = { caller: new Set<string>(), own: new Set<string>() }
   let moved = false
   let last: Seen | undefined
-  const load = new Load(200, async () => {
+  const load = new Load(100, async () => {
     const response = await inventory.get('/who')
     const seen = await response.json<Seen>()
     if (!response.ok) throw new Error(`status ${response.status}`)
     serials.caller.add(seen.caller)
     serials.own.add(seen.own)
-    const phase = moved ? 'late' : 'early'
-    most[phase] = Math.max(most[phase], seen.connections)
+    if (moved) {
+      late.caller.add(seen.caller)
+      late.own.add(seen.own)
+    }
     last = seen
   })
   rig.onClose(() => load.stop())
@@ -56,13 +58,15 @@ test('three rotations of 20 s leaves at 200 requests/s fail nothing, and connect
   await load.stop()
 
   expect(load.failures).toEqual([])
-  expect(load.succeeded).toBeGreaterThan(4_000)
+  expect(load.succeeded).toBeGreaterThan(1_500)
   // The first certificate and three more, on both sides, as the other side saw them on the wire.
   expect(serials.caller.size).toBeGreaterThanOrEqual(4)
   expect(serials.own.size).toBeGreaterThanOrEqual(4)
   expect(renewals()).toBeGreaterThanOrEqual(3)
   expect(last!.renewals).toBeGreaterThanOrEqual(3)
-  // Old connections go when new ones come.
-  expect(most.late).toBeGreaterThan(0)
-  expect(most.late).toBeLessThanOrEqual(most.early)
-}, 100_000)
+  // Old connections go when new ones come; in the last moments there may be another renewal.
+  for (const side of ['caller', 'own'] as const) {
+    expect(late[side].size).toBeGreaterThan(0)
+    expect([...serials[side]].slice(-2)).toEqual(expect.arrayContaining([...late[side]]))
+  }
+}, 150_000)

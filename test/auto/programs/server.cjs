@@ -8,7 +8,10 @@ const app = express()
 app.get('/items/:sku', (request, response) => {
   response.json({ sku: request.params.sku, encrypted: request.socket.encrypted === true, pid: process.pid })
 })
-app.get('/slow', (request, response) => setTimeout(() => response.end(String(process.pid)), Number(request.query.ms)))
+app.get('/slow', (request, response) => {
+  if (process.argv[3] === 'own-handler') console.log(JSON.stringify({ asked: request.url }))
+  setTimeout(() => response.end(String(process.pid)), Number(request.query.ms))
+})
 const server = app.listen(0, '127.0.0.1')
 
 const { shop } = grpc.loadPackageDefinition(loadSync(process.argv[2]))

@@ -4,6 +4,7 @@
  */
 import type { Serializable } from 'node:child_process'
 import { expect } from 'vitest'
+import { freePorts } from '../../rigs/free-ports.ts'
 import { eventually, type Process, type Rig, wait } from '../rig.ts'
 
 /** A long look at what answers, so that each kind of call is in it. */
@@ -54,9 +55,9 @@ export class MixedMesh {
   /** One instance; one that was there before comes back to its ports. */
   async serve(place: string, name: string, kind: Kind = {}, serve: Serializable = {}): Promise<void> {
     const mesh = await this.#member('inventory', place, kind)
-    const known = this.#servers.get(place)
+    const ports = this.#servers.get(place)?.ports ?? (await newPorts())
     const { library } = kind
-    const options = { mesh, library, name, serve, ports: known?.ports, log: this.#rig.path('executed') }
+    const options = { mesh, library, name, serve, ports, log: this.#rig.path('executed') }
     const process = await this.#rig.start('mixed-server', strip(options))
     this.#servers.set(place, { process, ports: process.messages[0]!.ports as Ports })
   }
@@ -144,6 +145,11 @@ export class MixedMesh {
     this.#callers.push(caller)
     return caller
   }
+}
+
+async function newPorts(): Promise<Ports> {
+  const [http, grpc] = await freePorts(2)
+  return { http: http!, grpc: grpc! }
 }
 
 /** What crosses to another process has no `undefined`. */

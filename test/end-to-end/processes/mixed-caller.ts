@@ -53,6 +53,9 @@ obey(async (order) => {
   if (order === 'seen') report({ seen })
   else {
     await load.stop()
+    // A call is counted when all of its answer has arrived, a moment after what its text waits for.
+    for (let tries = 0; counted() < begun && tries < 100; tries++)
+      await new Promise((resolve) => setTimeout(resolve, 20))
     report({ seen, once, begun, answered: load.succeeded, counted: counted(), lost: load.failures.map(String) })
   }
 })

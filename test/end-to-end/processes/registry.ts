@@ -1,10 +1,13 @@
 /** A registry in a separate process, for tests that kill it or take an older version of it. */
 import type * as Library from '../../../src/registry/index.ts'
+import { freePort } from '../../rigs/free-ports.ts'
 import { libraryFor, obey, options, report } from './parent.ts'
 
 const { tokens = [], policies = [], library: _, ...registryOptions } = options
 const { startRegistry }: typeof Library = await import(libraryFor('registry/index'))
-const registry = await startRegistry({ log: false, joinsPerSecond: 1_000, ...registryOptions })
+// No other program takes it while this one is away.
+const port = registryOptions.port || (await freePort())
+const registry = await startRegistry({ log: false, joinsPerSecond: 1_000, ...registryOptions, port })
 function cpuMs(): number {
   const { user, system } = process.cpuUsage()
   return (user + system) / 1_000

@@ -37,7 +37,6 @@ async function answer(req: IncomingMessage, res: ServerResponse): Promise<void> 
       name,
       caller: socket.getPeerX509Certificate?.()?.serialNumber,
       own: socket.getX509Certificate?.()?.serialNumber,
-      connections: server.stats.connections,
       renewals: mesh.events().filter((event) => event.name === 'identity:renewed').length,
     }),
   )
