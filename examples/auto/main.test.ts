@@ -1,9 +1,9 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { createServer } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
 import { startRegistry } from '../../src/registry/index.ts'
+import { freePort } from '../../test/rigs/free-ports.ts'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 
@@ -34,15 +34,6 @@ function inmeshRun(service: string, args: readonly string[], environment: Readon
     await expect.poll(() => told.out + told.err, { timeout: 40_000 }).toMatch(pattern)
   }
   return { child, ended, said, told }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as { port: number }
-  server.close()
-  await once(server, 'close')
-  return port
 }
 
 test('inmesh run meshes two unchanged programs, tells what it meshed, and ends as they end', async () => {

@@ -1,9 +1,8 @@
 import { rmSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { afterAll, expect, test } from 'vitest'
-import { run, runExample } from '../../test/rigs/run-example.ts'
+import { COMPILED_TEST_MS, compile, runExample } from '../../test/rigs/run-example.ts'
 
-const COMPILER = fileURLToPath(new URL('../../node_modules/typescript/bin/tsc', import.meta.url))
 // Inside the package, because that is where 'inmesh' is found.
 const OUTPUT = fileURLToPath(new URL('./dist/test', import.meta.url))
 
@@ -46,15 +45,19 @@ test('a service and a client that were loaded from a .proto do the same', async 
 test.each([
   ['standard', 'false'],
   ['experimental', 'true'],
-])('a class is a service, and what it calls is protected by %s decorators', async (mode, experimentalDecorators) => {
-  const options = ['--experimentalDecorators', experimentalDecorators, '--outDir', `${OUTPUT}/${mode}`]
-  expect(await run([COMPILER, '-p', 'examples/grpc', ...options])).toEqual({ code: 0, lines: [], complaints: '' })
-  const { code, lines, complaints } = await runExample(`examples/grpc/dist/test/${mode}/decorated.js`)
-  expect({ code, complaints }).toEqual({ code: 0, complaints: '' })
-  expect(lines).toEqual([
-    '7 left, asked by inventory',
-    'FAILED_PRECONDITION Error: there is no such shelf',
-    'FAILED_PRECONDITION Error: there is no such shelf',
-    'FAILED_PRECONDITION circuit-open',
-  ])
-})
+])(
+  'a class is a service, and what it calls is protected by %s decorators',
+  { timeout: COMPILED_TEST_MS },
+  async (mode, experimentalDecorators) => {
+    const options = ['--experimentalDecorators', experimentalDecorators, '--outDir', `${OUTPUT}/${mode}`]
+    expect(await compile('examples/grpc', ...options)).toEqual({ code: 0, lines: [], complaints: '' })
+    const { code, lines, complaints } = await runExample(`examples/grpc/dist/test/${mode}/decorated.js`)
+    expect({ code, complaints }).toEqual({ code: 0, complaints: '' })
+    expect(lines).toEqual([
+      '7 left, asked by inventory',
+      'FAILED_PRECONDITION Error: there is no such shelf',
+      'FAILED_PRECONDITION Error: there is no such shelf',
+      'FAILED_PRECONDITION circuit-open',
+    ])
+  },
+)

@@ -4,9 +4,8 @@ import { rmSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { startTestMesh, type TestMesh } from '../../src/testing/index.ts'
-import { run } from '../../test/rigs/run-example.ts'
+import { COMPILED_TEST_MS, compile } from '../../test/rigs/run-example.ts'
 
-const COMPILER = fileURLToPath(new URL('../../node_modules/typescript/bin/tsc', import.meta.url))
 // Inside the package, because that is where 'inmesh' is found.
 const OUTPUT = fileURLToPath(new URL('./dist', import.meta.url))
 
@@ -14,9 +13,9 @@ let testMesh: TestMesh
 const processes: ChildProcess[] = []
 beforeAll(async () => {
   testMesh = await startTestMesh()
-  expect(await run([COMPILER, '-p', 'examples/nest'], {}, 120_000)).toEqual({ code: 0, lines: [], complaints: '' })
+  expect(await compile('examples/nest')).toEqual({ code: 0, lines: [], complaints: '' })
   await start('inventory')
-}, 180_000)
+}, COMPILED_TEST_MS)
 afterAll(async () => {
   for (const child of processes) child.kill('SIGKILL')
   await testMesh.close()
@@ -24,7 +23,8 @@ afterAll(async () => {
 })
 
 async function start(service: string): Promise<ChildProcess> {
-  const environment = { ...process.env, INMESH_REGISTRY: testMesh.registry.url, INMESH_STATE_DIR: 'memory' }
+  const joining = { INMESH_REGISTRY: testMesh.registry.url, INMESH_STATE_DIR: 'memory', INMESH_JOIN_TIMEOUT: '30s' }
+  const environment = { ...process.env, ...joining }
   const child = spawn(process.execPath, [`${OUTPUT}/${service}.js`], { env: environment, stdio: ['ignore', 'pipe', 2] })
   processes.push(child)
   // On a busy machine it may log before that it waits for the registry.

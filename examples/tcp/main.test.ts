@@ -4,9 +4,10 @@ import { noPostgres, noRedis } from './servers.ts'
 
 /** A real server starts first. */
 const ENDS_WITHIN_MS = 90_000
+const TEST_MS = ENDS_WITHIN_MS + 30_000
 const [redisIsMissing, postgresIsMissing] = [noRedis(), noPostgres()]
 
-test('ioredis reaches a real Redis by its name, over and over', { timeout: ENDS_WITHIN_MS }, async ({ skip }) => {
+test('ioredis reaches a real Redis by its name, over and over', { timeout: TEST_MS }, async ({ skip }) => {
   skip(redisIsMissing !== undefined, redisIsMissing)
   const { code, lines, complaints } = await runExample('examples/tcp/redis.ts', ENDS_WITHIN_MS)
   expect({ code, complaints }).toEqual({ code: 0, complaints: '' })
@@ -19,7 +20,7 @@ test('ioredis reaches a real Redis by its name, over and over', { timeout: ENDS_
   ])
 })
 
-test('pg reaches a real PostgreSQL by its name, with a pool', { timeout: ENDS_WITHIN_MS }, async ({ skip }) => {
+test('pg reaches a real PostgreSQL by its name, with a pool', { timeout: TEST_MS }, async ({ skip }) => {
   skip(postgresIsMissing !== undefined, postgresIsMissing)
   const { code, lines, complaints } = await runExample('examples/tcp/postgres.ts', ENDS_WITHIN_MS)
   expect({ code, complaints }).toEqual({ code: 0, complaints: '' })

@@ -253,7 +253,7 @@ function check(project: string, module: string, type: 'module' | 'commonjs' = 'm
   }
 }
 
-describe("an application's type check, without skipLibCheck", () => {
+describe("an application's type check, without skipLibCheck", { timeout: 300_000 }, () => {
   it.each([['nodenext'], ['preserve']])('passes with module %s without any optional peer', (module) => {
     expect(check(checkedProject(PROGRAM, INSTALLED), module)).toBe('')
   })
@@ -270,10 +270,10 @@ describe("an application's type check, without skipLibCheck", () => {
   )
 })
 
-describe('an application that asks for a gRPC client', () => {
+describe('an application that asks for a gRPC client', { timeout: 150_000 }, () => {
   function run(project: string): string {
     writeFileSync(join(project, 'asking.mjs'), ASKING)
-    return execFileSync(process.execPath, [join(project, 'asking.mjs')], { encoding: 'utf8', timeout: 15_000 })
+    return execFileSync(process.execPath, [join(project, 'asking.mjs')], { encoding: 'utf8', timeout: 60_000 })
   }
 
   it('without grpc-js is told to install it, and runs on', () => {

@@ -7,14 +7,14 @@ import { expect, it } from 'vitest'
 const ROOT = join(import.meta.dirname, '../..')
 
 function packed(): string[] {
-  const options = { cwd: ROOT, encoding: 'utf8', timeout: 60_000 } as const
+  const options = { cwd: ROOT, encoding: 'utf8', timeout: 150_000 } as const
   const [{ files }] = JSON.parse(
     execFileSync('npm', ['pack', '--dry-run', '--ignore-scripts', '--json'], { ...options, stdio: 'pipe' }),
   ) as [{ files: { path: string }[] }]
   return files.map(({ path }) => path)
 }
 
-it('no page of the package has a link to what the package has not', () => {
+it('no page of the package has a link to what the package has not', { timeout: 180_000 }, () => {
   const files = packed()
   const pages = files.filter((path) => path.endsWith('.md'))
   expect(pages).toContain('docs/grpc.md')

@@ -8,7 +8,13 @@ import { fileURLToPath } from 'node:url'
 import { startRegistry } from '../../src/registry/index.ts'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
-const ENDS_WITHIN_MS = 40_000
+const ENDS_WITHIN_MS = 50_000
+/** Of a compiler. */
+const COMPILES_WITHIN_MS = 150_000
+/** Of a test that compiles an example and runs it. */
+export const COMPILED_TEST_MS = COMPILES_WITHIN_MS + 2 * ENDS_WITHIN_MS
+
+const COMPILER = fileURLToPath(new URL('../../node_modules/typescript/bin/tsc', import.meta.url))
 
 export interface Ran {
   /** `null`: it had to be killed. */
@@ -21,10 +27,17 @@ export interface Ran {
 export async function runExample(program: string, endsWithinMs = ENDS_WITHIN_MS): Promise<Ran> {
   const registry = await startRegistry({ port: 0, memory: true, dev: true, log: false })
   try {
-    return await run([program], { INMESH_REGISTRY: registry.url, INMESH_STATE_DIR: 'memory' }, endsWithinMs)
+    // A busy machine takes longer than a service would wait.
+    const joining = { INMESH_REGISTRY: registry.url, INMESH_STATE_DIR: 'memory', INMESH_JOIN_TIMEOUT: '30s' }
+    return await run([program], joining, endsWithinMs)
   } finally {
     await registry.close()
   }
+}
+
+/** Runs `tsc -p <project> <...options>`. */
+export function compile(project: string, ...options: string[]): Promise<Ran> {
+  return run([COMPILER, '-p', project, ...options], {}, COMPILES_WITHIN_MS)
 }
 
 /** Runs `node <...args>` in the repository's root; kills it if it does not end by itself. */

@@ -5,12 +5,16 @@ import { type Browser, type BrowserContextOptions, chromium, type Page } from 'p
 const PLACES = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome']
 const EXECUTABLE = PLACES.find((place) => existsSync(place))
 
+/** Only a machine with other work to do takes more than a few seconds. */
+const STARTS_WITHIN_MS = 120_000
+
 /** Why tests that need a browser cannot run here. */
 export const NO_BROWSER = EXECUTABLE === undefined ? 'chromium is not installed' : undefined
 
 export async function openBrowser(): Promise<Browser> {
   // As root, in containers, its sandbox does not start.
-  return await chromium.launch({ executablePath: EXECUTABLE!, args: ['--no-sandbox', '--disable-dev-shm-usage'] })
+  const args = ['--no-sandbox', '--disable-dev-shm-usage']
+  return await chromium.launch({ executablePath: EXECUTABLE!, args, timeout: STARTS_WITHIN_MS })
 }
 
 export interface WatchedPage {

@@ -35,4 +35,4 @@ it('the page of `npm run demo -- --ui` takes its token, and ends with the demo',
     demo.kill('SIGKILL')
     await ended
   }
-})
+}, 180_000)

@@ -28,7 +28,7 @@ beforeAll(async () => {
   watched = await openPage(browser, new URL(uiUrl).origin)
   page = watched.page
   await logIn(watched, uiUrl, adminToken!)
-})
+}, 180_000)
 
 afterAll(async () => {
   await browser?.close()

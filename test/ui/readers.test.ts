@@ -54,12 +54,11 @@ beforeAll(async () => {
   await registry.applyPolicies([
     { service: 'inventory', allow: [{ from: 'checkout', methods: ['GET'] }], timeout: '2s' },
   ])
-  await callSome()
   browser = await openBrowser()
   watched = await openPage(browser, new URL(registry.uiUrl).origin)
   page = watched.page
   await logIn(watched, registry.uiUrl, registry.adminToken!)
-})
+}, 180_000)
 
 afterAll(async () => {
   await browser?.close()
@@ -68,7 +67,7 @@ afterAll(async () => {
 })
 
 function test(title: string, body: () => Promise<void>): void {
-  it.skipIf(NO_BROWSER !== undefined)(titleWith(NO_BROWSER, title), { timeout: 150_000 }, body)
+  it.skipIf(NO_BROWSER !== undefined)(titleWith(NO_BROWSER, title), { timeout: 240_000 }, body)
 }
 
 async function show(place: string, of: Page = page): Promise<void> {
@@ -87,6 +86,7 @@ const READ_STORES = `[
 ]`
 
 test('in each view controls have names, tables captions, and texts contrast, in light and dark', async () => {
+  await callSome()
   await show('graph')
   await expect.poll(() => page.locator('.picture [data-edge]').count(), WAIT).toBe(4)
   for (const colorScheme of ['light', 'dark'] as const) {
@@ -94,7 +94,7 @@ test('in each view controls have names, tables captions, and texts contrast, in 
     for (const view of VIEWS) {
       await show(view)
       await page.locator('main :is(table, .hint)').first().waitFor()
-      await expect.poll(() => faultsOf(page), { timeout: 5_000 }).toEqual({ names: [], tables: [], contrasts: [] })
+      await expect.poll(() => faultsOf(page), WAIT).toEqual({ names: [], tables: [], contrasts: [] })
     }
   }
   await page.emulateMedia({ colorScheme: null })
@@ -105,12 +105,13 @@ test('the tab key reaches each control of each view, and one sees where it is', 
   for (const view of VIEWS) {
     await show(view)
     await page.locator('main :is(table, .hint)').first().waitFor()
-    await expect.poll(() => walk(page), { timeout: 10_000 }).toMatchObject({ unseen: [], isWhole: true })
+    await expect.poll(() => walk(page), WAIT).toMatchObject({ unseen: [], isWhole: true })
   }
   await page.emulateMedia({ reducedMotion: null })
 })
 
 test('who wants no motion sees none', async () => {
+  await callSome()
   await show('graph')
   const count = 'document.getAnimations().filter((one) => one.playState === "running").length'
   await expect.poll(() => page.evaluate<number>(count), WAIT).toBeGreaterThan(0)
@@ -143,6 +144,7 @@ test('the last hour is replayed by keyboard alone', async () => {
 })
 
 test('the keyboard alone leads from the graph to a service', async () => {
+  await callSome()
   await show('graph')
   await page.locator('.picture a[data-service="prices"]').focus()
   await page.keyboard.press('Enter')

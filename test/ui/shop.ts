@@ -118,7 +118,7 @@ export class Shop implements AsyncDisposable {
     const joinToken = await registry.createJoinToken({ service })
     return await joinMesh({
       ...{ service, version, registry: registry.url, joinToken },
-      ...{ stateDir: 'memory', handleSignals: false, drainNotice: 0, drainTimeout: 0 },
+      ...{ stateDir: 'memory', handleSignals: false, drainNotice: 0, drainTimeout: 0, joinTimeout: '30s' },
     })
   }
 

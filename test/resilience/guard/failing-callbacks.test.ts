@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { type Clock, systemClock } from '../../../src/core/clock.ts'
 import { guard } from '../../../src/resilience/guard/guard.ts'
 import { circuits, type OpossumCircuit } from '../../../src/resilience/opossum-circuit.ts'
+import { FakeClock } from '../../../src/testing/fake-clock.ts'
 
 const unhandled: unknown[] = []
 const note = (error: unknown): void => void unhandled.push(error)
@@ -227,13 +228,14 @@ describe('listeners of a circuit', () => {
     const warnings = vi.spyOn(process, 'emitWarning').mockImplementation(() => {})
     try {
       let failing = true
+      const clock = new FakeClock()
       const name = `heard-${event}`
       const guarded = guard(
         async () => {
           if (failing) throw new Error('down')
           return 'fine'
         },
-        { name, bulkhead: 1, circuitBreaker: { minimumCalls: 2, resetAfter: '500ms', window: '1s' } },
+        { name, clock, bulkhead: 1, circuitBreaker: { minimumCalls: 2, resetAfter: '500ms', window: '1s' } },
       )
       const heard = vi.fn()
       const circuit = circuitOf(name)
@@ -247,7 +249,8 @@ describe('listeners of a circuit', () => {
       await expect(guarded()).rejects.toThrow('down')
       await expect(guarded()).rejects.toMatchObject({ code: 'circuit-open' })
       failing = false
-      await vi.waitFor(async () => expect(await guarded()).toBe('fine'), { timeout: 10_000 })
+      clock.advance(500)
+      expect(await guarded()).toBe('fine')
       expect(await guarded()).toBe('fine')
       expect(heard).toHaveBeenCalled()
       expect(warnings).toHaveBeenCalledOnce()

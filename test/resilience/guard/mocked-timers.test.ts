@@ -86,11 +86,11 @@ describe.each(Object.entries(FAKES))('under the fake timers of %s', (what, fakes
 
   it('a wait for a turn is bounded', async () => {
     fakes.start()
-    const work = guard(async () => 'ran', { rateLimit: { rate: 1, burst: 1, maxWait: '2s' } })
+    const work = guard(async () => 'ran', { rateLimit: { rate: '6/m', burst: 1, maxWait: '20s' } })
     await work()
     const asked = watch(work())
     await turns()
-    fakes.tick(2_001)
+    fakes.tick(20_001)
     await turns()
     // By the clock, if it moves with the timers.
     expect(asked.end).toBe(what === 'vitest, everything' ? 'ran' : 'rate-limited')
