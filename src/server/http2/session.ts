@@ -44,6 +44,8 @@ export class ServedSession {
   #bytes = 0
   /** When the last PING was sent; `Infinity` without one in flight. */
   #pingedAt = Number.POSITIVE_INFINITY
+  /** The peer is silent for too long; once more the event loop turns before it is given up. */
+  #suspect = false
   /** When the session is destroyed, unless the peer has sent its SETTINGS by then. */
   #cutAt: number
   /** When a stream was last open, to within a sweep. */
@@ -120,6 +122,7 @@ export class ServedSession {
       this.#heard = heard
       this.#heardAt = now
       this.#pingedAt = Number.POSITIVE_INFINITY
+      this.#suspect = false
       return
     }
     const { headersTimeout, keepalive } = this.#settings
@@ -127,7 +130,11 @@ export class ServedSession {
     const waitMs = betweenFrames ? keepalive : Math.min(headersTimeout, keepalive)
     if (this.#pingedAt === Number.POSITIVE_INFINITY) {
       if (now - this.#heardAt >= waitMs && !this.#session.destroyed) this.#ping(socket, now)
-    } else if (now - this.#pingedAt >= keepalive) socket.destroy()
+    } else if (now - this.#pingedAt >= keepalive) {
+      // After a stall of our loop, the answer may wait in the socket.
+      if (this.#suspect) socket.destroy()
+      this.#suspect = true
+    }
     // Without a call in flight, cutting the connection loses none.
     else if (this.#connection.inFlight === 0 && now - this.#pingedAt >= waitMs) {
       this.leave(now)
@@ -142,6 +149,7 @@ export class ServedSession {
       this.#bytes = socket.bytesRead
       this.#heardAt = this.#clock.now()
       this.#pingedAt = Number.POSITIVE_INFINITY
+      this.#suspect = false
     })
   }
 }

@@ -197,7 +197,7 @@ describe.each([
     expect(handled()).toBe(0)
     expect(failures).toHaveLength(1)
     expect(events.of('intention:denied')).toMatchObject([{ peer: 'checkout', reason: 'authorizer-failed' }])
-    expect(server.stats.inFlight).toBe(0)
+    await expect.poll(() => server.stats.inFlight).toBe(0)
   })
 
   it("has the caller's deadline, after which the request is refused as not executed", async () => {
@@ -207,7 +207,7 @@ describe.each([
     const asked = await authorizer.once()
     expect(await result).toEqual({ status: protocol.late, notExecuted: 'deadline-exceeded' })
     expect(asked.signal.aborted).toBe(true)
-    expect(server.stats.inFlight).toBe(0)
+    await expect.poll(() => server.stats.inFlight).toBe(0)
     authorizer.decide(ALLOWED)
     await new Promise(setImmediate)
     expect(handled()).toBe(0)
@@ -228,7 +228,7 @@ describe.each([
     const aborted = once(asked.signal, 'abort')
     cancel()
     await aborted
-    expect(server.stats.inFlight).toBe(0)
+    await expect.poll(() => server.stats.inFlight).toBe(0)
     authorizer.decide(Promise.reject(new Error('stopped')))
     await new Promise(setImmediate)
     expect([handled(), failures, events.of('intention:denied')]).toEqual([0, [], []])
@@ -335,6 +335,6 @@ describe('a pending decision about one HTTP request', () => {
     const { signal } = await authorizer.once()
     socket.resetAndDestroy()
     await expect.poll(() => signal.aborted).toBe(true)
-    expect(server.stats.inFlight).toBe(0)
+    await expect.poll(() => server.stats.inFlight).toBe(0)
   })
 })

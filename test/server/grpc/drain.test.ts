@@ -1,11 +1,12 @@
 /** How a gRPC server goes away and how it changes its certificate: without a lost call. */
 import * as grpc from '@grpc/grpc-js'
 import { describe, expect, it } from 'vitest'
+import { FakeClock } from '../../../src/testing/fake-clock.ts'
 import { craftLeaf } from '../../rigs/certificates.ts'
 import { FLAG, FRAME, frames } from '../../rigs/raw-http2.ts'
 import { grpcFrame } from '../../rigs/scripted-grpc-server.ts'
 import { begin, type Ended, itemBytes, KINDS, type ShopHandlers } from '../../rigs/shop.ts'
-import { authority, clientOf, pause } from '../rig.ts'
+import { authority, clientOf, pause, serverStack } from '../rig.ts'
 import { callHeaders, meshClient, rawClient, serveShop, shopClient, Witness } from './rig.ts'
 
 /** Streams last as long as the test says; unary calls a moment. */
@@ -46,7 +47,7 @@ describe('a drain', () => {
     await expect.poll(() => server.stats.inFlight).toBe(4)
     const calls: Promise<Ended>[] = []
     const seen = Promise.withResolvers<void>()
-    const report = server.drain({ lameDuckMs: 10_000, seen: seen.promise, graceMs: 5_000 })
+    const report = server.drain({ lameDuckMs: 50_000, seen: seen.promise, graceMs: 50_000 })
     for (let i = 0; i < 25; i++) {
       for (const client of clients) calls.push(begin(client, 'get').ended)
       await pause(10)
@@ -77,8 +78,9 @@ describe('a drain', () => {
     call(1, 'Watch')
     call(3, 'Get')
     expect(await raw.frame(({ type, streamId }) => type === FRAME.data && streamId === 3)).toBeDefined()
+    await expect.poll(() => server.stats.inFlight).toBe(1)
     const seen = Promise.withResolvers<void>()
-    const report = server.drain({ lameDuckMs: 10_000, seen: seen.promise, graceMs: 5_000 })
+    const report = server.drain({ lameDuckMs: 50_000, seen: seen.promise, graceMs: 50_000 })
     await expect.poll(goAways).toEqual([3])
     call(5, 'Get')
     // A client that has not heard of the drain is still served on a new connection.
@@ -99,7 +101,7 @@ describe('a drain', () => {
     const { server } = await serveShop(witness.handlers)
     const client = shopClient(server.port)
     const running = KINDS.map((kind) => begin(client, kind, { open: true }))
-    await expect.poll(() => server.stats.inFlight).toBe(4)
+    await expect.poll(() => [...witness.begun].sort()).toEqual([...KINDS].sort())
     expect(await server.drain({ lameDuckMs: 0, graceMs: 50 })).toEqual({ finished: 0, cancelled: 4 })
     for (const { ended } of running) {
       expect(await ended).toMatchObject({
@@ -108,7 +110,7 @@ describe('a drain', () => {
       })
     }
     expect(witness.aborted.map((reason) => (reason as { code: string }).code)).toEqual(Array(4).fill('closed'))
-    expect([...witness.cancelled].sort()).toEqual([...KINDS].sort())
+    await expect.poll(() => [...witness.cancelled].sort()).toEqual([...KINDS].sort())
     expect(server.state).toBe('closed')
   })
 
@@ -117,15 +119,15 @@ describe('a drain', () => {
     const { server } = await serveShop(handlers)
     await begin(shopClient(server.port), 'get').ended
     const begun = performance.now()
-    await server.drain({ lameDuckMs: 10_000, seen: Promise.resolve() })
+    await server.drain({ lameDuckMs: 50_000, seen: Promise.resolve() })
     const other = (await serveShop(handlers)).server
     const stream = begin(shopClient(other.port), 'watch')
     await expect.poll(() => other.stats.inFlight).toBe(1)
     const { port } = other
-    const draining = other.drain({ lameDuckMs: 10_000 })
+    const draining = other.drain({ lameDuckMs: 50_000 })
     await other.close()
     expect(await draining).toEqual({ finished: 0, cancelled: 1 })
-    expect(performance.now() - begun).toBeLessThan(8_000)
+    expect(performance.now() - begun).toBeLessThan(40_000)
     expect((await stream.ended).code).toBe(grpc.status.UNAVAILABLE)
     await expect(rawClient(port)).rejects.toThrow()
   })
@@ -165,7 +167,7 @@ describe('a new certificate', () => {
       }
     }
     expect(ended.filter(({ code }) => code !== 0)).toEqual([])
-    expect(server.stats.inFlight).toBe(6)
+    await expect.poll(() => server.stats.inFlight).toBe(6)
     expect(server.stats.accepted).toBe(4)
     endStreams()
     for (const { call } of streams) if ('write' in call) (call as grpc.ClientDuplexStream<unknown, unknown>).end()
@@ -185,7 +187,7 @@ describe('a new certificate', () => {
     // A timer may fire a part of a millisecond early.
     expect(performance.now() - rotatedAt).toBeGreaterThan(1_490)
     expect((await begin(client, 'get').ended).code).toBe(0)
-    expect(server.stats).toMatchObject({ accepted: 2, connections: 1 })
+    await expect.poll(() => server.stats).toMatchObject({ accepted: 2, connections: 1 })
   })
 
   it('is what new connections see at once', async () => {
@@ -202,10 +204,15 @@ describe('a new certificate', () => {
 
   it('of the caller makes its connection leave before it expires', async () => {
     const { handlers } = shop()
-    const { server } = await serveShop(handlers, { mode: 'strict', streamGrace: 60_000 })
+    const clock = new FakeClock({ wallNow: Date.now() })
+    const { server } = await serveShop(
+      handlers,
+      { mode: 'strict', streamGrace: 60_000, keepalive: '1h' },
+      { clock, stack: { ...serverStack(), clock } },
+    )
     const short = craftLeaf(authority, {
       uris: ['spiffe://mesh.test/service/checkout'],
-      notAfter: Date.now() + 2_500,
+      notAfter: Date.now() + 600_000,
     })
     const raw = await rawClient(server.port, short)
     raw.write(
@@ -213,6 +220,8 @@ describe('a new certificate', () => {
       frames.data(1, grpcFrame(itemBytes('a'))),
     )
     expect(await raw.frame(({ type, streamId }) => type === FRAME.data && streamId === 1)).toBeDefined()
+    expect(raw.received.some(({ type }) => type === FRAME.goAway)).toBe(false)
+    clock.advance(590_000)
     expect(await raw.frame(({ type }) => type === FRAME.goAway)).toBeDefined()
   })
 })

@@ -51,7 +51,7 @@ describe('health', () => {
     const watched = ['', 'shop.Inventory', 'shop.Orders'].map((service) => watch(client, service))
     await expect.poll(() => watched.map(({ states }) => states)).toEqual([[SERVING], [SERVING], [UNKNOWN]])
     const seen = Promise.withResolvers<void>()
-    const report = server.drain({ lameDuckMs: 10_000, seen: seen.promise, graceMs: 60_000 })
+    const report = server.drain({ lameDuckMs: 50_000, seen: seen.promise, graceMs: 60_000 })
     await expect
       .poll(() => watched.map(({ states }) => states))
       .toEqual([[SERVING, NOT_SERVING], [SERVING, NOT_SERVING], [UNKNOWN]])
@@ -101,6 +101,7 @@ describe('health', () => {
     const watching = Array.from({ length: 5 }, () => watch(client))
     await expect.poll(() => watching.map(({ states }) => states)).toEqual(Array(5).fill([SERVING]))
     expect((await begin(client, 'get').ended).code).toBe(grpc.status.OK)
+    await expect.poll(() => limit.running).toBe(0)
     const held = begin(client, 'take')
     await expect.poll(() => limit.running).toBe(1)
     expect((await begin(client, 'get').ended).code).toBe(grpc.status.UNAVAILABLE)
@@ -137,7 +138,7 @@ describe('one Server', () => {
     const [watchedInside, watchedOutside] = [watch(inside), watch(outside)]
     await expect.poll(() => [watchedInside.states, watchedOutside.states]).toEqual([[SERVING], [SERVING]])
     expect(await strict.drain({ lameDuckMs: 0, graceMs: 60_000 })).toMatchObject({ cancelled: 0 })
-    expect(watchedInside.states).toEqual([SERVING, NOT_SERVING])
+    await expect.poll(() => watchedInside.states).toEqual([SERVING, NOT_SERVING])
     expect(watchedOutside.states).toEqual([SERVING])
     expect(await check(outside)).toBe(SERVING)
     expect((await begin(outside, 'get').ended).code).toBe(grpc.status.OK)

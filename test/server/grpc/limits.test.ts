@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest'
 import type { Policy } from '../../../src/core/policy.ts'
 import { resolveFaults } from '../../../src/resilience/fault-injection.ts'
 import { currentCall } from '../../../src/server/current-call.ts'
+import { FakeClock } from '../../../src/testing/fake-clock.ts'
 import { FLAG, FRAME, frames } from '../../rigs/raw-http2.ts'
 import { grpcFrame } from '../../rigs/scripted-grpc-server.ts'
 import { begin, itemBytes, KINDS, type ShopHandlers, shopServer } from '../../rigs/shop.ts'
@@ -159,15 +160,26 @@ describe('faults on purpose', () => {
 
   it('do not outlive a deadline, nor the caller', async () => {
     const witness = new Witness()
-    const { server } = await serveShop(witness.handlers, { faults: [{ delay: '200ms' }] })
+    const clock = new FakeClock({ wallNow: Date.now() })
+    const stack = { ...serverStack(), clock }
+    const { server } = await serveShop(witness.handlers, { faults: [{ delay: '2s' }] }, { clock, stack })
     const client = shopClient(server.port)
-    const late = await begin(client, 'get', { metadata: metadata({ 'grpc-timeout': '50m' }) }).ended
-    expect(late.code).toBe(grpc.status.DEADLINE_EXCEEDED)
+    const late = begin(client, 'get', { metadata: metadata({ 'grpc-timeout': '1S' }) })
+    await expect.poll(() => server.stats.inFlight).toBe(1)
+    clock.advance(1_001)
+    expect((await late.ended).code).toBe(grpc.status.DEADLINE_EXCEEDED)
+    await expect.poll(() => server.stats.inFlight).toBe(0)
     const gone = begin(client, 'get')
     await expect.poll(() => server.stats.inFlight).toBe(1)
     gone.cancel()
-    await expect.poll(() => server.stats.inFlight).toBe(0)
-    await pause(250)
+    await expect
+      .poll(() => {
+        clock.advance(500)
+        return server.stats.inFlight
+      })
+      .toBe(0)
+    clock.advance(2_001)
+    await pause(20)
     expect(witness.begun).toEqual([])
   })
 })
@@ -291,7 +303,7 @@ describe('a caller that does not read', () => {
     const { server, raw, witness } = await stuck('300m')
     await expect.poll(() => witness).toEqual({ aborted: true, cancelled: true })
     expect(server.stats.inFlight).toBe(1)
-    expect(await raw.frame(({ type, streamId }) => type === FRAME.reset && streamId === 1, 10_000)).toBeDefined()
+    expect(await raw.frame(({ type, streamId }) => type === FRAME.reset && streamId === 1)).toBeDefined()
     await expect.poll(() => server.stats.inFlight).toBe(0)
     expect(raw.closed).toBe(false)
   })

@@ -72,7 +72,7 @@ describe('who may connect', () => {
       'foreign-trust-domain',
       'expired',
     ])
-    expect(server.stats).toMatchObject({ inFlight: 0 })
+    await expect.poll(() => server.stats).toMatchObject({ inFlight: 0 })
   })
 
   it('takes TLS and plaintext on one port when permissive, and counts the plaintext', async () => {
@@ -247,7 +247,7 @@ describe('intentions', () => {
       expect((await begin(client, kind, { open: true }).ended).code).toBe(grpc.status.PERMISSION_DENIED)
     }
     expect(ran).toBe(0)
-    expect(server.stats.inFlight).toBe(0)
+    await expect.poll(() => server.stats.inFlight).toBe(0)
   })
 
   it('tells a denied caller nothing of which methods there are, and an allowed one that a method is not there', async () => {
