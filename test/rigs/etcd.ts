@@ -253,9 +253,12 @@ export class EtcdCluster {
     const tls = this.#tls
     const scheme = tls === undefined ? 'http' : 'https'
     const secure = tls === undefined ? [] : ['--cacert', tls.ca, '--cert', tls.cert, '--key', tls.key]
-    return ['--endpoints', endpoints.map((one) => `${scheme}://${one}`).join(','), ...secure, ...args]
+    return ['--endpoints', endpoints.map((one) => `${scheme}://${one}`).join(','), ...PATIENT, ...secure, ...args]
   }
 }
+
+/** By itself etcdctl gives up after 2 s without a connection, and after 5 s without an answer. */
+const PATIENT = ['--dial-timeout', '20s', '--command-timeout', '40s']
 
 /** Nothing that a user's shell tells etcdctl. */
 const ENVIRONMENT = { PATH: process.env.PATH, ETCDCTL_API: '3' }
