@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join as joinPath } from 'node:path'
-import { afterEach, beforeEach, expect, test, vi } from 'vitest'
+import { afterEach, beforeEach, expect, test } from 'vitest'
 import { BUNDLE_LIMITS } from '../../src/identity/trust-bundle.ts'
 import { joinMesh } from '../../src/index.ts'
 import { type Registry, startRegistry } from '../../src/registry/index.ts'
@@ -204,13 +204,12 @@ test('reaches the processes of every registry on the store, and one that starts 
   expect(answer.status).toBe(201)
   await other.next('bundle', ({ denied: ids }) => ids?.includes(ID) === true)
   expect(await denied.next('error')).toMatchObject({ code: 'identity-denied' })
-  await vi.waitFor(async () => {
-    const { json } = await request(second, 'GET', '/v1/services/checkout', { headers: operator })
-    expect(json.instances ?? []).toEqual([])
-  })
+  const left = async () =>
+    (await request(second, 'GET', '/v1/services/checkout', { headers: operator })).json.instances ?? []
+  await expect.poll(left).toEqual([])
   expect(await bundle(await start('third'))).toMatchObject({ denied: [ID] })
   await request(second, 'POST', '/v1/denials', { body: { spiffeId: OTHER, forMs: 1_000 }, headers: operator })
-  await vi.waitFor(async () => expect((await bundle(first)).denied).toEqual([ID]), { timeout: 10_000 })
+  await expect.poll(async () => (await bundle(first)).denied).toEqual([ID])
   const { audit } = (await request(second, 'GET', '/v1/audit', { headers: operator })).json
   expect(audit.filter(({ action }: { action: string }) => action === 'allow')).toHaveLength(1)
 })

@@ -93,7 +93,9 @@ async function paced(attacker: RawHttp2, frame: Buffer, answer: number): Promise
   const answers = () => attacker.received.filter(({ type, flags }) => type === answer && flags === FLAG.ack).length
   for (let sent = 0; sent < MANY && !attacker.closed; sent += 50) {
     attacker.write(portion)
-    for (let i = 0; i < 400 && answers() < sent && !attacker.closed; i++) await sleep(1)
+    for (const until = performance.now() + 30_000; answers() < sent && !attacker.closed; await sleep(1)) {
+      if (performance.now() > until) throw new Error(`no answer to ${sent - answers()} frames`)
+    }
   }
 }
 
@@ -110,9 +112,10 @@ test.each<[string, (id: number) => Buffer[]]>([
     for (let i = 0; i < MANY; i++) one.write(...stream(2 * i + 1))
   })
   expect(await attacker.ends()).toBe(true)
-  const told = (await reasons()).slice(cut)
+  const told = async () => (await reasons()).slice(cut)
   // Some versions of Node find out about trailers before the guard does.
-  if (name !== TRAILERS || told.length > 0) expect(told).toEqual(['rapid-reset'])
+  if (name !== TRAILERS) await expect.poll(told).toEqual(['rapid-reset'])
+  else expect(['', 'rapid-reset']).toContain((await told()).join())
   // The connection itself, and a stream whose end came with the next read.
   expect((await refusals()).length - handled).toBeLessThan(20)
   await memberIsServed()
@@ -126,7 +129,7 @@ test.each([
   const attacker = await attack((one) => paced(one, frame, answer))
   expect(await attacker.ends()).toBe(true)
   expect(attacker.received.filter(({ type }) => type === answer).length).toBeLessThan(MANY / 2)
-  expect((await reasons()).slice(cut)).toEqual([reason])
+  await expect.poll(async () => (await reasons()).slice(cut)).toContain(reason)
   await memberIsServed()
 })
 
@@ -171,7 +174,7 @@ test.each<[string, Buffer, Buffer?]>([
     const portion = Buffer.concat(Array.from({ length: 1_000 }, () => frame))
     for (let i = 0; i < 100; i++) one.write(portion)
   })
-  expect(await attacker.ends(10_000)).toBe(true)
+  expect(await attacker.ends()).toBe(true)
   await memberIsServed()
 })
 

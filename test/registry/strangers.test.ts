@@ -37,7 +37,8 @@ test('strangers that begin no request are cut, whatever they send meanwhile, and
   const [silent, dripping] = [await http1(), await http1()]
   dripping.write('GET /healthz HTTP/1.1\r\nHost: localhost\r\n')
   const strangers = [halfOpen.socket, pinging.socket, silent, dripping]
-  for (let i = 0; i < 60 && strangers.some(({ destroyed }) => !destroyed); i++) {
+  const until = performance.now() + 50_000
+  for (let i = 0; performance.now() < until && strangers.some(({ destroyed }) => !destroyed); i++) {
     pinging.write(frames.ping())
     if (!dripping.destroyed) dripping.write(`x-${i}: 1\r\n`)
     await sleep(250)
@@ -73,5 +74,5 @@ test('HTTP/2 sessions that have closed are held by nothing', async () => {
     await client.close()
   }
   // Counting collects garbage first.
-  await expect.poll(() => queryObjects(Session, { format: 'count' }), { timeout: 10_000 }).toBeLessThan(10)
+  await expect.poll(() => queryObjects(Session, { format: 'count' }), { timeout: 30_000 }).toBeLessThan(10)
 })

@@ -43,8 +43,8 @@ afterEach(async () => {
   server.close()
 })
 
-const ask = (timeoutMs = 5_000) => peers.get(record, '/v1/traffic/local', timeoutMs)
-const closed = (socket: TLSSocket) => expect.poll(() => socket.destroyed, { timeout: 10_000 }).toBe(true)
+const ask = (timeoutMs = 30_000) => peers.get(record, '/v1/traffic/local', timeoutMs)
+const closed = (socket: TLSSocket) => expect.poll(() => socket.destroyed).toBe(true)
 
 test('one connection serves one question after the other', async () => {
   for (let i = 0; i < 20; i++) {

@@ -2,6 +2,7 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { type Registry, startRegistry } from '../../../src/registry/index.ts'
 import { grpcRoute, httpRoute, to } from '../../gateway-api/manifests.ts'
+import { nextMillisecond } from '../../rigs/next-millisecond.ts'
 import { request } from '../../rigs/registry-session.ts'
 
 let registry: Registry
@@ -151,7 +152,7 @@ describe('what watchers get', () => {
 
   test('of equal matches the older manifest wins, also after it was replaced', async () => {
     await apply(httpRoute('z', [rule('/a')]))
-    await new Promise((resolve) => setTimeout(resolve, 2))
+    await nextMillisecond()
     await apply(httpRoute('a', [rule('/a')]))
     await apply(httpRoute('z', [{ ...rule('/a'), timeouts: { request: '1s' } }]))
     expect(namesOf(await served())[0]).toBe('default/z/0')

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { type Registry, startRegistry } from '../../../src/registry/index.ts'
 import { httpRoute, to } from '../../gateway-api/manifests.ts'
+import { nextMillisecond } from '../../rigs/next-millisecond.ts'
 import { request } from '../../rigs/registry-session.ts'
 
 let dataDir: string
@@ -30,7 +31,7 @@ async function get(path: string): Promise<Record<string, unknown>> {
 test('after a restart the same routes are served, and the older manifest still wins', async () => {
   const rule = { matches: [{ path: { value: '/a' } }], backendRefs: [to('echo-v1')] }
   await registry.applyPolicies([{ service: 'echo-v1', timeout: '1s' }, httpRoute('z', [rule])])
-  await new Promise((resolve) => setTimeout(resolve, 2))
+  await nextMillisecond()
   await registry.applyPolicies([httpRoute('a', [rule]), httpRoute('gone', [rule])])
   await registry.applyPolicies([httpRoute('z', [{ ...rule, timeouts: { request: '2s' } }])])
   const before = [await get('/v1/services/echo'), await get('/v1/manifests/HTTPRoute/default/z')]

@@ -55,7 +55,7 @@ describe.skipIf(WITHOUT_ETCD)(withEtcd('registries on etcd'), () => {
     second = await start({ sealKey: two })
     expect([first.rootFingerprint, second.rootFingerprint]).toEqual([rootFingerprint, rootFingerprint])
     expect(await values()).not.toContain('BEGIN PRIVATE KEY')
-  }, 60_000)
+  }, 180_000)
 
   test('seal the keys of a rotation, too', async () => {
     const [registry] = registries

@@ -1,6 +1,6 @@
 /** Several registries on one store, with and without its seal key. */
 import { randomBytes } from 'node:crypto'
-import { afterEach, beforeEach, expect, test, vi } from 'vitest'
+import { afterEach, beforeEach, expect, test } from 'vitest'
 import { OptionsError } from '../../../src/options/fields.ts'
 import { SILENT_LOG } from '../../../src/registry/log.ts'
 import type { SealSecret } from '../../../src/registry/seal/key-source.ts'
@@ -238,7 +238,7 @@ test('what a registry without the key writes in between is sealed by one that ha
   await sealed.watch('', inner.status().revision, (batch) => seen.push(batch))
   await fill(await open())
   expect(seen[0]!.changes).toContainEqual({ key: 'ca/root', value: JSON.stringify(ROOT) })
-  await vi.waitFor(async () => expect(JSON.stringify(await stored())).not.toMatch(/the-root-key|the-signing-key/))
+  await expect.poll(async () => JSON.stringify(await stored())).not.toMatch(/the-root-key|the-signing-key/)
   expect(await read(sealed, 'jwt/key')).toEqual(SIGNING)
 })
 

@@ -12,7 +12,8 @@ let visitor: Visitor
 
 beforeEach(async () => {
   clock = new LeapingClock(0)
-  registry = await startRegistry({ port: 0, uiPort: 0, memory: true, log: false, lease: '10m', clock })
+  const options = { port: 0, uiPort: 0, memory: true, log: false, lease: '10m', joinsPerSecond: 1, clock } as const
+  registry = await startRegistry(options)
   visitor = new Visitor(registry)
 })
 afterEach(() => registry.close())
@@ -180,10 +181,15 @@ describe('a guess', () => {
 
 test('a stream of the graph ends with the session', async () => {
   await visitor.logIn(registry.adminToken!)
-  const stream = visitor.send('/ui/api/v1/traffic/stream?window=15s').catch((error: Error) => error.message)
-  await expect.poll(async () => (await request(registry, 'GET', '/healthz')).status).toBe(200)
+  let begun = (): void => {}
+  const isBegun = new Promise<void>((resolve) => {
+    begun = resolve
+  })
+  const stream = visitor.send('/ui/api/v1/traffic/stream?window=15s', { begun })
+  const ended = expect(stream).rejects.toThrow(/aborted|hang up/)
+  await isBegun
   await visitor.send('/ui/logout', { body: {} })
-  expect(await stream).toMatch(/aborted|hang up/)
+  await ended
 })
 
 test('with --dev, a browser on this machine needs no token, and one elsewhere does', async () => {

@@ -4,12 +4,15 @@ import { expect, test } from 'vitest'
 import type { RequestHandler } from '../../../src/registry/api/request-handler.ts'
 import { PageListener } from '../../../src/registry/ui/page-listener.ts'
 
+/** Longer than a busy machine lets a reader wait for its turn. */
+const STUCK_MS = 2_000
+
 test('a reader that takes nothing of its answer is cut off, and one that is slow is not', async () => {
   const answers = {
     serve: async (request: { url: string }, response: { end(body: Buffer): void }) =>
       response.end(Buffer.alloc(request.url === '/ui/long' ? 64 * 1024 * 1024 : 10)),
   }
-  const listener = new PageListener(answers as unknown as RequestHandler, 300)
+  const listener = new PageListener(answers as unknown as RequestHandler, STUCK_MS)
   const { port } = new URL(await listener.listen(0))
   const connect = (path: string): net.Socket => {
     const socket = net.connect(Number(port), '127.0.0.1')
@@ -22,9 +25,9 @@ test('a reader that takes nothing of its answer is cut off, and one that is slow
   let parts = 0
   slow.on('data', () => {
     parts += 1
-    if (parts < 20) setTimeout(() => slow.write('GET /ui/short HTTP/1.1\r\nHost: localhost\r\n\r\n'), 30)
+    if (parts < 20) setTimeout(() => slow.write('GET /ui/short HTTP/1.1\r\nHost: localhost\r\n\r\n'), 200)
   })
-  await new Promise((resolve) => setTimeout(resolve, 1_000))
+  await new Promise((resolve) => setTimeout(resolve, 2.25 * STUCK_MS))
   // Reads what was under way, and its end.
   let taken = 0
   stuck.on('data', (chunk: Buffer) => {

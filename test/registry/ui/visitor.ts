@@ -16,6 +16,8 @@ export interface Sent {
   readonly body?: unknown
   /** `undefined` leaves a header out that the page sends. */
   readonly headers?: Readonly<Record<string, string | undefined>>
+  /** Called when the answer begins. */
+  readonly begun?: () => void
 }
 
 export class Visitor {
@@ -30,7 +32,7 @@ export class Visitor {
   }
 
   /** From the page itself. */
-  async send(path: string, { method, body, headers = {} }: Sent = {}): Promise<Heard> {
+  async send(path: string, { method, body, headers = {}, begun }: Sent = {}): Promise<Heard> {
     const payload = body === undefined ? undefined : JSON.stringify(body)
     const all: Record<string, string | undefined> = {
       'x-inmesh-ui': '1',
@@ -45,7 +47,7 @@ export class Visitor {
     }
     const sent = Object.fromEntries(Object.entries(all).filter((one): one is [string, string] => one[1] !== undefined))
     const wanted = method ?? (body === undefined ? 'GET' : 'POST')
-    const heard = await this.#exchange(path, { method: wanted, headers: sent, agent: false }, payload)
+    const heard = await this.#exchange(path, { method: wanted, headers: sent, agent: false }, payload, begun)
     const set = heard.headers['set-cookie']?.[0]?.split(';', 1)[0]
     if (set !== undefined) this.cookie = set.endsWith('=') ? undefined : set
     return heard
@@ -55,11 +57,17 @@ export class Visitor {
     return this.send('/ui/login', { body: { token }, headers })
   }
 
-  #exchange(path: string, options: http.RequestOptions, payload: string | undefined): Promise<Heard> {
+  #exchange(
+    path: string,
+    options: http.RequestOptions,
+    payload: string | undefined,
+    begun?: () => void,
+  ): Promise<Heard> {
     const { hostname, port, protocol } = new URL(this.origin)
     const target = { host: hostname, port, path, ...options }
     return new Promise((resolve, reject) => {
       const onResponse = (response: http.IncomingMessage): void => {
+        begun?.()
         const chunks: Buffer[] = []
         response.on('data', (chunk: Buffer) => chunks.push(chunk))
         response.on('error', reject)
