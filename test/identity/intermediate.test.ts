@@ -88,7 +88,9 @@ describe('an intermediate', () => {
       const { stdout: certificate } = await run('openssl', ['x509', '-in', 'intermediate.pem'], at)
       const { stdout: root } = await run('openssl', ['x509', '-in', 'root.pem'], at)
       const intermediate = loadAuthority({ privateKey: privateKeyPem(privateKey), certificate })
-      expect(issuerMistake(certificate, { trustDomain: TRUST_DOMAIN, roots: [root] }, now + 1_000)).toBeUndefined()
+      expect(
+        issuerMistake(certificate, { trustDomain: TRUST_DOMAIN, roots: [root] }, Date.now() + 1_000),
+      ).toBeUndefined()
       const spiffeId = `spiffe://${TRUST_DOMAIN}/service/checkout`
       const leaf = issueCertificate(intermediate, { publicKey: newKey().publicKey, spiffeId, ...period })
       await writeFile(join(directory, 'leaf.pem'), leaf)

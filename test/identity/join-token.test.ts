@@ -24,6 +24,7 @@ import {
   newIntermediate,
   TRUST_DOMAIN,
 } from '../rigs/certificates.ts'
+import { deadPort } from '../rigs/dead-port.ts'
 
 const authority = newAuthority()
 const fingerprint = rootFingerprint(authority.certificate)
@@ -87,7 +88,7 @@ describe('first contact', () => {
     return listen(createServer(options, (socket) => socket.on('error', () => {}).end('welcome')))
   }
 
-  const contact = (port: number, pin = fingerprint, timeoutMs = 5_000) =>
+  const contact = (port: number, pin = fingerprint, timeoutMs = 30_000) =>
     pinnedTlsOptions({ host: '127.0.0.1', port, fingerprint: pin, clock: systemClock, timeoutMs })
 
   async function read(port: number, tls: object): Promise<string> {
@@ -181,11 +182,7 @@ describe('first contact', () => {
   })
 
   test('says so when nobody listens, nobody answers, or nobody speaks TLS', async () => {
-    const gone = createTcpServer()
-    const port = await listen(gone)
-    servers.pop()
-    await new Promise<void>((resolve) => gone.close(() => resolve()))
-    await expect(contact(port)).rejects.toMatchObject({ code: 'registry-unavailable' })
+    await expect(contact(await deadPort())).rejects.toMatchObject({ code: 'registry-unavailable' })
     const silent = await listen(createTcpServer((socket) => socket.on('error', () => {}).resume()))
     await expect(contact(silent, fingerprint, 100)).rejects.toThrow(/no TLS handshake within 100 ms/)
     const plain = await listen(createTcpServer((socket) => socket.on('error', () => {}).end('HTTP/1.1 400 no\r\n\r\n')))

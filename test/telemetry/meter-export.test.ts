@@ -202,7 +202,7 @@ describe('OpenTelemetry metrics', () => {
     const reader = provide()
     await (await client.http('inventory').get('/items/1')).text()
     await expect
-      .poll(async () => points((await reader.read()).get('http.server.request.duration')), { timeout: 10_000 })
+      .poll(async () => points((await reader.read()).get('http.server.request.duration')))
       .toMatchObject([[{ 'service.peer.name': 'checkout', 'http.response.status_code': 200 }, { count: 1 }]])
     const data = await reader.read()
     expect(points(data.get('http.client.request.duration'))).toMatchObject([

@@ -1,5 +1,6 @@
 /** Processes that list the same registries in the same order; the registries share a store. */
 import { afterEach, beforeEach, expect, test } from 'vitest'
+import { deadPort } from '../../rigs/dead-port.ts'
 import { TestFleet } from '../../rigs/fleet.ts'
 import { Member, type MemberOptions } from '../../rigs/member-session.ts'
 import { ScriptedRegistry } from '../../rigs/scripted-registry.ts'
@@ -75,9 +76,7 @@ test('a process that chooses anew comes back to the one registry that answers', 
   const urls = await several(2)
   const [, second] = fleet.members
   // Its address answers no more, and the store still takes it for alive.
-  const dead = await new ScriptedRegistry().listen()
-  const { url } = dead
-  await dead.close()
+  const url = `https://127.0.0.1:${await deadPort()}`
   for (let i = 0; i < 6; i++) {
     const member = await open([urls[0]!, url], { restarted: true })
     expect(member.registries).toEqual([urls[0]])

@@ -1,5 +1,5 @@
 import { channel } from 'node:diagnostics_channel'
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { resolveMeshOptions } from '../../../src/mesh/resolve-options.ts'
 import { DEBUG_AREAS, type DebugSettings, debugSettings } from '../../../src/telemetry/debug/areas.ts'
 import { DebugLog } from '../../../src/telemetry/debug/debug-log.ts'
@@ -49,8 +49,9 @@ describe('a log', () => {
     const picks = logged({ areas: ['balancing', 'calls'], format: 'json' })
     inventory.faults.set({ status: 503, times: 1 })
     expect((await checkout.fetch('http://inventory/items/42')).status).toBe(200)
-    const served = () => picks.lines.map((line) => JSON.parse(line)).find(({ side }) => side === 'server')
-    await vi.waitFor(() => expect(served()).toMatchObject({ service: 'inventory', peer: 'checkout' }))
+    const ended = (by: string) => picks.lines.map((line) => JSON.parse(line)).find(({ side }) => side === by)
+    await expect.poll(() => ended('server')).toMatchObject({ service: 'inventory', peer: 'checkout' })
+    await expect.poll(() => ended('client')).toMatchObject({ service: 'checkout', peer: 'inventory' })
     retries.log.close()
     picks.log.close()
     expect(retries.lines).toHaveLength(2)

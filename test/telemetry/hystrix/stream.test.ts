@@ -211,10 +211,6 @@ describe('/hystrix.stream', () => {
     stops.push(() => client.close())
     const next = await open(`http://127.0.0.1:${client.adminPort}/hystrix.stream?delay=100`)
     await (await client.http('inventory').get('/items/1')).text()
-    await expect
-      .poll(async () => (await next()).find(({ name }) => name === 'inventory')?.rollingCountSuccess, {
-        timeout: 10_000,
-      })
-      .toBe(1)
+    await expect.poll(async () => (await next()).find(({ name }) => name === 'inventory')?.rollingCountSuccess).toBe(1)
   })
 })
