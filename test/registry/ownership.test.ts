@@ -8,12 +8,17 @@ import { StorageError } from '../../src/registry/storage/errors.ts'
 import { MemoryStorage } from '../../src/registry/storage/memory.ts'
 import { instance } from '../rigs/instance.ts'
 import { join, request, TestSession } from '../rigs/registry-session.ts'
+import { SkippingClock } from '../rigs/skipping-clock.ts'
 
+const LEASE_MS = 20_000
+
+let clock: SkippingClock
 let registry: Registry
 const sessions: TestSession[] = []
 
 beforeEach(async () => {
-  registry = await startRegistry({ port: 0, memory: true, log: false, lease: 600, joinsPerSecond: 1_000 })
+  clock = new SkippingClock()
+  registry = await startRegistry({ port: 0, memory: true, log: false, lease: LEASE_MS, joinsPerSecond: 1_000, clock })
 })
 
 afterEach(async () => {
@@ -27,23 +32,25 @@ async function open(service: string, credentials?: Awaited<ReturnType<typeof joi
   return session
 }
 
+/** The lease of those that are silent ends, and the patience with their sessions does not. */
+const leaseEnds = (): Promise<void> => clock.pass(1.2 * LEASE_MS, sessions)
+
 async function listed(service: string): Promise<{ id: string; state: string; port: number }[]> {
   return (await request(registry, 'GET', `/v1/services/${service}`, { admin: true })).json.instances
 }
 
 async function untilListed(service: string, ids: readonly string[]): Promise<void> {
-  await expect
-    .poll(async () => (await listed(service)).map(({ id }) => id).sort(), { timeout: 8_000 })
-    .toEqual([...ids].sort())
+  await expect.poll(async () => (await listed(service)).map(({ id }) => id).sort()).toEqual([...ids].sort())
 }
 
 test('an instance that was silent for longer than its lease is listed again when its process is heard', async () => {
   const owner = await open('inventory')
   await owner.ask({ type: 'register', instance: instance('inventory', 'i1', { zone: 'a' }) })
   owner.silence()
+  await leaseEnds()
   expect(await owner.next('unlisted')).toMatchObject({ id: 'i1', why: 'expired' })
   await untilListed('inventory', [])
-  owner.send({ type: 'beat' })
+  owner.recover()
   await untilListed('inventory', ['i1'])
   expect((await listed('inventory'))[0]).toMatchObject({ state: 'ready', zone: 'a' })
 })
@@ -53,8 +60,9 @@ test('an instance that drains comes back draining', async () => {
   await owner.ask({ type: 'register', instance: instance('inventory', 'i1') })
   await owner.ask({ type: 'drain', id: 'i1' })
   owner.silence()
+  await leaseEnds()
   await owner.next('unlisted')
-  owner.send({ type: 'beat' })
+  owner.recover()
   await untilListed('inventory', ['i1'])
   expect((await listed('inventory'))[0]!.state).toBe('draining')
 })
@@ -64,6 +72,7 @@ test('an instance that left does not come back, whatever its old session says', 
   const [old, next] = [await open('inventory', credentials), await open('inventory', credentials)]
   await old.ask({ type: 'register', instance: instance('inventory', 'i1') })
   old.silence()
+  await leaseEnds()
   await old.next('unlisted')
   await next.ask({ type: 'register', instance: instance('inventory', 'i1') })
   await next.ask({ type: 'deregister', id: 'i1' })
@@ -77,16 +86,14 @@ test('what an operator releases is told, and listed again when it is heard', asy
     await owner.ask({ type: 'register', instance: instance('inventory', `i${i}`) })
   }
   for (const owner of owners) owner.silence()
-  await expect
-    .poll(async () => (await request(registry, 'GET', '/v1/services/inventory', { admin: true })).json.frozen, {
-      timeout: 8_000,
-    })
-    .toBe(true)
+  await leaseEnds()
+  const { json } = await request(registry, 'GET', '/v1/services/inventory', { admin: true })
+  expect(json.frozen).toBe(true)
   // Still within the session's patience of two leases.
   const release = await request(registry, 'POST', '/v1/services/inventory/release', { admin: true })
   expect(release.status).toBe(200)
   expect(await owners[0]!.next('unlisted')).toMatchObject({ why: 'released' })
-  owners[0]!.send({ type: 'beat' })
+  owners[0]!.recover()
   await untilListed('inventory', ['i0'])
 })
 
@@ -146,8 +153,9 @@ test('an instance that an operator took out comes back as its process registered
   await owner.ask({ type: 'register', instance: instance('inventory', 'i1') })
   await decide('i1', { disabled: true, weight: 5 })
   owner.silence()
+  await leaseEnds()
   await owner.next('unlisted')
-  owner.send({ type: 'beat' })
+  owner.recover()
   await untilListed('inventory', ['i1'])
   expect((await listed('inventory'))[0]).toMatchObject({
     state: 'draining',
@@ -173,11 +181,19 @@ test('an instance that was replaced at a shared address comes back as its proces
 test('an instance that left while the store could not be written goes when its lease is over', async () => {
   const owner = await open('inventory')
   await owner.ask({ type: 'register', instance: instance('inventory', 'i1') })
-  const broken = vi.spyOn(MemoryStorage.prototype, 'transact')
-  broken.mockImplementationOnce(() => Promise.reject(new StorageError('the disk is full')))
+  const { transact } = MemoryStorage.prototype
+  // What the registry writes beside it is taken.
+  const broken = vi.spyOn(MemoryStorage.prototype, 'transact').mockImplementation(function (
+    this: MemoryStorage,
+    ...all
+  ) {
+    if (all[1].some(({ key }) => key === 'inst/inventory/i1')) throw new StorageError('the disk is full')
+    return transact.apply(this, all)
+  })
   owner.send({ type: 'deregister', ref: 77, id: 'i1' })
   expect(await owner.next('error', ({ ref }) => ref === 77)).toMatchObject({ code: 'storage-unavailable' })
   broken.mockRestore()
   expect(await listed('inventory')).toHaveLength(1)
+  await leaseEnds()
   await untilListed('inventory', [])
 })

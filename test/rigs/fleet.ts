@@ -54,6 +54,11 @@ export class TestFleet {
     return session
   }
 
+  /** All that were opened. */
+  get sessions(): Iterable<TestSession> {
+    return this.#sessions
+  }
+
   ask({ registry }: Member, path: string, method = 'GET', body?: object): Promise<Answer> {
     return request(registry, method, path, body === undefined ? {} : { body })
   }

@@ -202,9 +202,20 @@ export class TestSession {
     return answers()[0]!
   }
 
+  /** Resolves when the registry has heard it; does nothing while it is silent. */
+  async beat(): Promise<void> {
+    if (this.#beats && !this.closed) await this.ask({ type: 'deregister', id: 'none' })
+  }
+
   /** No heartbeat any more, as a process that hangs. */
   silence(): void {
     this.#beats = false
+  }
+
+  /** Heartbeats again, as a process that goes on. */
+  recover(): void {
+    this.#beats = true
+    this.send({ type: 'beat' })
   }
 
   /** Stops reading, as a process that hangs. */

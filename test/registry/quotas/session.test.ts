@@ -2,13 +2,19 @@
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { type Registry, startRegistry } from '../../../src/registry/index.ts'
 import { instance } from '../../rigs/instance.ts'
-import { join, TestSession } from '../../rigs/registry-session.ts'
+import { TestSession } from '../../rigs/registry-session.ts'
+import { SkippingClock } from '../../rigs/skipping-clock.ts'
 
+const LEASE_MS = 20_000
+
+let clock: SkippingClock
 let registry: Registry
 const sessions: TestSession[] = []
 
 beforeEach(async () => {
-  registry = await startRegistry({ port: 0, memory: true, dev: true, log: false, lease: 600, joinsPerSecond: 1_000 })
+  clock = new SkippingClock()
+  const options = { port: 0, memory: true, dev: true, log: false, lease: LEASE_MS, joinsPerSecond: 1_000 } as const
+  registry = await startRegistry({ ...options, clock })
 })
 
 afterEach(async () => {
@@ -17,10 +23,8 @@ afterEach(async () => {
 })
 
 async function process(name: string, service = 'stock'): Promise<TestSession> {
-  const session = new TestSession(registry, await join(registry, service), undefined)
+  const session = await TestSession.open(registry, service, undefined, { process: name })
   sessions.push(session)
-  session.send({ type: 'hello', protocol: 1, service, process: name })
-  await session.next('welcome')
   await session.ask({ type: 'register', instance: instance(service, name) })
   return session
 }
@@ -33,7 +37,7 @@ test('a process that tells its demand gets a share, and one that does not gets n
   one.send({ type: 'demand', perSecond: [['*', 1_000]] })
   two.send({ type: 'demand', perSecond: [['*', 5]] })
   const lease = await one.next('quota', ({ share }) => share > 50)
-  expect(lease).toMatchObject({ type: 'quota', leaseMs: 600, rate: 100 })
+  expect(lease).toMatchObject({ type: 'quota', leaseMs: LEASE_MS, rate: 100 })
   expect(lease.callers).toBeUndefined()
   await two.next('quota', ({ share }) => Math.abs(share - 5) < 0.1)
   // Two thirds of the rate: the third process shares by itself.
@@ -62,11 +66,12 @@ test('a lease is renewed without a word, and ends with the limit', async () => {
   expect(lease.share).toBeCloseTo(10)
   const leases = (): number => one.received.filter(({ type }) => type === 'quota').length
   const before = leases()
+  await clock.pass(2 * LEASE_MS, sessions)
   await one.until(() => leases() >= before + 3)
   await limit(false)
   await one.ask({ type: 'register', instance: instance('stock', 'one') })
   const after = leases()
-  await new Promise((resolve) => setTimeout(resolve, 700))
+  await clock.pass(LEASE_MS, sessions)
   expect(leases()).toBeLessThanOrEqual(after + 1)
 })
 
@@ -102,12 +107,11 @@ test('the share of a process whose session breaks is kept until its lease ends',
   await limit({ rate: 100 })
   const [one, two] = [await process('one'), await process('two')]
   for (const session of [one, two]) session.send({ type: 'demand', perSecond: [['*', 100]] })
-  const keepAlive = setInterval(() => two.closed || two.send({ type: 'beat' }), 100)
   await two.next('quota', ({ share }) => Math.abs(share - 50) < 1)
   const from = two.received.length
-  const begin = performance.now()
   one.close()
+  await clock.pass(LEASE_MS / 2, sessions)
+  expect(two.received.slice(from).some((said) => said.type === 'quota' && said.share > 90)).toBe(false)
+  await clock.pass(LEASE_MS, sessions)
   await two.next('quota', ({ share }) => share > 90, from)
-  expect(performance.now() - begin).toBeGreaterThan(300)
-  clearInterval(keepAlive)
 })
