@@ -80,8 +80,8 @@ const OLDEST: Settings = {
 export default defineConfig({
   test: {
     // Only a failing test comes to the end of these, so they are long enough for a machine with other work to do.
-    testTimeout: 60_000,
-    hookTimeout: 60_000,
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
     expect: { poll: { timeout: 15_000 } },
     pool: 'forks',
     projects: [

@@ -12,8 +12,8 @@ import { opened } from './http/opened.ts'
 import { endpoint, makeRig } from './http/rig.ts'
 import { clientIdentity } from './identity-rig.ts'
 
-/** A certificate ends with a whole second. */
-const soon = (): number => Math.ceil(Date.now() / 1_000) * 1_000 + 2_000
+/** A certificate ends with a whole second; until then the connections are made. */
+const soon = (): number => Math.ceil(Date.now() / 1_000) * 1_000 + 3_000
 const ours = () => clientIdentity(newIdentity(authority, 'checkout')).identity
 const tlsUntil = (notAfter?: number) => ({ ...craftLeaf(authority, notAfter === undefined ? {} : { notAfter }) })
 const past = (at: number) => expect.poll(() => Date.now() > at, { timeout: 15_000, interval: 100 }).toBe(true)
@@ -55,7 +55,7 @@ it('over HTTP, on an open connection or a new one, and what still runs is cut', 
   expect(refused.message).toContain('(expired)')
   expect(await cut).toBeInstanceOf(Error)
   expect(asked).toEqual(['/long', '/before'])
-}, 30_000)
+})
 
 it('over HTTP, but what runs goes on at a server that has shown a newer certificate', async () => {
   const notAfter = soon()
@@ -72,7 +72,7 @@ it('over HTTP, but what runs goes on at a server that has shown a newer certific
   await past(notAfter + 3_000)
   for (const end of ends) end()
   expect(await long).toBe('begun and ended')
-}, 30_000)
+})
 
 it('over gRPC, on an open connection or a new one, and what still runs is cut', async () => {
   const notAfter = soon()
@@ -102,4 +102,4 @@ it('over gRPC, on an open connection or a new one, and what still runs is cut', 
   expect(refused).toMatchObject({ code: 'identity-rejected', sent: false })
   expect(await cut).toMatchObject({ code: 14 })
   expect(asked.toSorted()).toEqual(['Take', 'Watch'])
-}, 30_000)
+})

@@ -1,5 +1,5 @@
 /** A client ends what it has open with a service once an operator has denied that service. */
-import { expect, it, vi } from 'vitest'
+import { expect, it } from 'vitest'
 import type { Identity } from '../../src/identity/identity.ts'
 import { newIdentity } from '../rigs/certificates.ts'
 import { serveShop, Witness } from '../server/grpc/rig.ts'
@@ -34,12 +34,12 @@ it('over HTTP: calls in flight end, connections close, and the next call is refu
   expect(await (await rig.http.get('/')).text()).toBe('done')
   const long = rig.http.post('/long', 'x').catch((error) => error)
   const streamed = (await rig.http.post('/streamed', 'x')).text().catch((error) => error)
-  await vi.waitFor(() => expect(server.stats.inFlight).toBe(2))
+  await expect.poll(() => server.stats.inFlight).toBe(2)
   deny(ID)
   expect(await long).toMatchObject({ code: 'connection-lost', sent: true })
   expect((await long).message).toContain("an operator denied 'inventory' all access")
   expect(await streamed).toBeInstanceOf(Error)
-  await vi.waitFor(() => expect(server.stats.connections).toBe(0))
+  await expect.poll(() => server.stats.connections).toBe(0)
   const refused = await rig.http.post('/after', 'x').catch((error) => error)
   expect(refused).toMatchObject({ code: 'identity-rejected', sent: false })
   expect(refused.message).toContain(`(denied). An operator denied ${ID} all access`)
@@ -58,11 +58,11 @@ it('over gRPC: calls in flight end, the connection closes, and the next call is 
       .on('data', () => {})
       .on('error', resolve),
   )
-  await vi.waitFor(() => expect(witness.begun).toHaveLength(2))
+  await expect.poll(() => witness.begun).toHaveLength(2)
   deny(ID)
   expect((await unary)?.message).toMatch(/operator denied (?:'inventory'|spiffe:\/\/\S+) all access/)
   expect(await streamed).toBeInstanceOf(Error)
-  await vi.waitFor(() => expect(server.stats.connections).toBe(0))
+  await expect.poll(() => server.stats.connections).toBe(0)
   const refused = causeOf((await get()) as never)
   expect(refused).toMatchObject({ code: 'identity-rejected', sent: false })
   expect(refused.message).toContain(`(denied). An operator denied ${ID} all access`)

@@ -8,9 +8,10 @@ import type { Endpoint } from '../../src/core/endpoint.ts'
 import { SILENT } from '../../src/core/telemetry.ts'
 import { type PolicyDocument, resolvePolicy } from '../../src/discovery/policy-document.ts'
 import { FakeClock } from '../../src/testing/fake-clock.ts'
+import { freePort } from '../rigs/free-ports.ts'
 import { instance } from '../rigs/instance.ts'
 import { type Script, ScriptedServer } from '../rigs/scripted-server.ts'
-import { serve } from './http/opened.ts'
+import { opened } from './http/opened.ts'
 import { until } from './http/rig.ts'
 
 type Policy = Omit<PolicyDocument, 'service'>
@@ -43,7 +44,8 @@ class Patient {
   }
 
   async start(): Promise<this> {
-    this.server = await serve(this.script)
+    // Below those that the system gives out: closed, nothing listens there until it does again.
+    this.server = opened(await new ScriptedServer(this.script).listen(await freePort()))
     return this
   }
 }

@@ -192,7 +192,7 @@ const WALK = `
 it('a call passes through sixteen files of the client, beside the policies and the words of core', async () => {
   const src = new URL('../../src/', import.meta.url).href
   const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', WALK, src], {
-    timeout: 30_000,
+    timeout: 45_000,
   })
   const files = (JSON.parse(stdout) as string[]).filter(
     (file) => !/^(?:core|resilience|client\/balancing)\//.test(file),

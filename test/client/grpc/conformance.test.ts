@@ -377,7 +377,9 @@ function triedAgain(fault: Fault, kind: Kind, idempotent: boolean): boolean {
   return idempotent && fault.again !== 'never' && (fault.again !== 'single' || kind.answersOnce)
 }
 
+/** Of the attempts at one that is mute; and a time in which a good one beside it is connected. */
 const SETTINGS = { connectTimeoutMs: 60 }
+const PATIENT_SETTINGS = { connectTimeoutMs: 500 }
 
 /** The fault and nothing else: all attempts meet it. */
 async function alone(fault: Fault, kind: Kind, idempotent: boolean): Promise<void> {
@@ -445,7 +447,7 @@ async function besideGood(fault: Fault, kind: Kind, idempotent: boolean): Promis
     good += 1
     await answerWell(call, headers, nth)
   })
-  const rig = grpcRigOver([port, other.port], { settings: fault.server === 'mute' ? SETTINGS : {} })
+  const rig = grpcRigOver([port, other.port], { settings: fault.server === 'mute' ? PATIENT_SETTINGS : {} })
   const { error, answers } = await kind.run(rig.client, { idempotent })
   const again = triedAgain(fault, kind, idempotent)
   expect({

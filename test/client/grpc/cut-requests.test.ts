@@ -3,7 +3,7 @@ import * as grpc from '@grpc/grpc-js'
 import { describe, expect, it } from 'vitest'
 import type { ScriptedGrpcCall } from '../../rigs/scripted-grpc-server.ts'
 import { until } from '../http/rig.ts'
-import { type GrpcRig, grpcRigOver, type Item, type Stock, serveGrpc, stock } from './rig.ts'
+import { answerWell, type GrpcRig, grpcRigOver, type Item, type Stock, serveGrpc, stock } from './rig.ts'
 
 type Streamed = 'upload' | 'chat'
 type Sending = grpc.ClientWritableStream<Item>
@@ -73,7 +73,12 @@ describe.each(['upload', 'chat'] as const)('the requests of a call (%s)', (kind)
 
   it('that outlast their deadline never look complete', async () => {
     const receiver = new Receiver()
-    const rig = grpcRigOver([(await serveGrpc(receiver.script)).port])
+    const server = await serveGrpc((call, headers, nth) =>
+      nth === 0 ? answerWell(call, headers, nth) : receiver.script(call),
+    )
+    const rig = grpcRigOver([server.port])
+    // It does not wait for a connection.
+    await rig.client.promises.take({ sku: 'first' })
     begin(rig, kind, { deadline: Date.now() + 500 })
     expect(await receiver.end()).toBe('cut')
   })

@@ -73,7 +73,7 @@ describe('a stream of answers', () => {
     const server = await serveGrpc(answerWell)
     const rig = grpcRigOver([server.port])
     const metadata = metadataOf('kind', 'asked')
-    const options: { metadata: grpc.Metadata; timeout: Duration } = { metadata, timeout: '5s' }
+    const options: { metadata: grpc.Metadata; timeout: Duration } = { metadata, timeout: '20s' }
     const streams = [
       rig.client.promises.watch({ sku: 'a' }, options),
       rig.client.promises.chat([{ sku: 'a' }], options),

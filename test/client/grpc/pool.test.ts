@@ -126,7 +126,8 @@ describe('the connection of an endpoint', () => {
       return answerWell(call, headers, nth)
     })
     const rig = grpcRigOver([server.port], { timeoutMs: 60_000, retry: { attempts: 3, perTryTimeout: 300 } })
-    await rig.client.promises.get({ sku: 'a' })
+    // Which has all the time to connect.
+    await rig.client.promises.take({ sku: 'a' })
     expect((await rig.client.promises.get({ sku: 'b' })).sku).toBe('b')
     expect(rig.attempts.outcomes.map(({ code }) => code)).toEqual([
       undefined,

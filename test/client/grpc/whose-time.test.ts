@@ -84,6 +84,8 @@ describe('a gRPC call that runs out of time', () => {
       call.finish()
     }
     const rig = await rigOf(answers, { typicalLatency: new TypicalLatency() })
+    // To connect is no part of what is usual.
+    await rig.client.promises.take({ sku: 'a' })
     for await (const _ of rig.client.promises.watch({ sku: 'a' }));
     silentNow = true
     rig.attempts.outcomes.length = rig.calls.outcomes.length = 0
@@ -102,7 +104,7 @@ describe('a gRPC call that runs out of time', () => {
     const rig = await rigOf(begins, { typicalLatency: usually(1) })
     const answers: unknown[] = []
     const reads = (async () => {
-      for await (const answer of rig.client.promises.watch({ sku: 'a' }, { timeout: 300 })) answers.push(answer)
+      for await (const answer of rig.client.promises.watch({ sku: 'a' }, { timeout: 1_000 })) answers.push(answer)
     })()
     expect(await codeOf(reads)).toBe(EXCEEDED)
     expect(answers).toHaveLength(1)

@@ -73,7 +73,7 @@ describe('cancelling', () => {
   it.skipIf(OVER_MUX)('an attempt that waits for a connection leaves the queue at once', async () => {
     const server = await serve(async (c) => void (await c.request()))
     const rig = await rigOver([server.port], { connections: { maxConnections: 1 } })
-    const running = rig.http.get('/', { timeout: 2_000, retry: false })
+    const running = rig.http.get('/', { timeout: 60_000, retry: false })
     running.catch(() => {})
     await until(() => server.connections === 1)
     const controller = new AbortController()
@@ -129,7 +129,7 @@ describe('cancelling', () => {
   })
 
   it('during a backoff ends the call at once', async () => {
-    const server = await serve(always(503, 'busy', { 'retry-after': '3' }))
+    const server = await serve(always(503, 'busy', { 'retry-after': '20' }))
     const rig = await rigOver([server.port])
     const controller = new AbortController()
     const promise = failure(rig.http.get('/', { signal: controller.signal }))
@@ -138,7 +138,7 @@ describe('cancelling', () => {
     controller.abort()
     const error = await promise
     expect(error.code).toBe('cancelled')
-    expect(performance.now() - at).toBeLessThan(2_900)
+    expect(performance.now() - at).toBeLessThan(15_000)
     expect(error.attempts.length).toBe(1)
   })
 
@@ -161,7 +161,8 @@ describe('cancelling', () => {
     opened(server)
     const rig = await rigOver([server.port])
     const { signal } = new AbortController()
-    const before = process.getActiveResourcesInfo().filter((kind) => kind === 'Timeout').length
+    const timers = (): number => process.getActiveResourcesInfo().filter((kind) => kind === 'Timeout').length
+    const before = timers()
     for (let i = 0; i < 200; i++) {
       await Promise.all(Array.from({ length: 50 }, async () => (await rig.http.get('/', { signal })).text()))
     }
@@ -169,8 +170,7 @@ describe('cancelling', () => {
     expect(rig.endpoint.pending).toBe(0)
     expect(rig.transport.connections).toBeLessThanOrEqual(50)
     expect(rig.attempts.outcomes.length).toBe(10_000)
-    const after = process.getActiveResourcesInfo().filter((kind) => kind === 'Timeout').length
-    expect(after - before).toBeLessThan(5)
+    await until(() => timers() - before < 5)
     rig.close()
     await until(() => rig.transport.connections === 0)
   })

@@ -124,7 +124,7 @@ describe('filters', () => {
       filters: [
         (request, call, next) => {
           if (request.path === '/again') call.idempotent = true
-          call.deadlineAt = Math.min(call.deadlineAt, performance.now() + 5_000)
+          call.deadlineAt = Math.min(call.deadlineAt, performance.now() + 20_000)
           return next(request, call)
         },
       ],

@@ -13,8 +13,9 @@ import { PeerVerifier } from '../../../src/identity/peer-verifier.ts'
 import { serverTlsOptions } from '../../../src/identity/tls-options.ts'
 import { FakeClock } from '../../../src/testing/fake-clock.ts'
 import { newAuthority, newIdentity } from '../../rigs/certificates.ts'
+import { deadPort } from '../../rigs/dead-port.ts'
 import { OVER_MUX, PREFERENCE } from '../../rigs/mux-gateway.ts'
-import { always, type Script, ScriptedServer } from '../../rigs/scripted-server.ts'
+import { always, type Script, type ScriptedServer } from '../../rigs/scripted-server.ts'
 import { opened, serve } from './opened.ts'
 import { endpoint, until } from './rig.ts'
 
@@ -152,10 +153,7 @@ describe('an HTTP health check', () => {
 
   it('fails when the connection is refused, breaks, or speaks no HTTP', async () => {
     await setUp()
-    const gone = await new ScriptedServer(() => {}).listen()
-    const { port } = gone
-    await gone.close()
-    expect(await answerOf(endpoint(port))).toEqual([false, 'connect-failed'])
+    expect(await answerOf(endpoint(await deadPort()))).toEqual([false, 'connect-failed'])
     const { at: broken } = await over(async (connection) => {
       await connection.request()
       connection.reset()

@@ -60,9 +60,17 @@ describe('a hedged HTTP call', () => {
 
   it('waits for the other attempt when one fails, in either order', async () => {
     for (const order of [0, 1]) {
-      const broken = await serve((_req, res) => setTimeout(() => res.writeHead(500).end('broken'), 60))
-      const slow = await serve((_req, res) => setTimeout(() => res.end('slow'), 150))
-      const rig = await rigOver(order === 0 ? [broken, slow] : [slow, broken])
+      let slowAsked = false
+      const broken = await serve(async (_req, res) => {
+        await until(() => slowAsked)
+        res.writeHead(500).end('broken')
+      })
+      const slow = await serve(async (_req, res) => {
+        slowAsked = true
+        await until(() => rig.attempts.outcomes.length === 1)
+        res.end('slow')
+      })
+      const rig: Rig = await rigOver(order === 0 ? [broken, slow] : [slow, broken])
       const res = await rig.http.get('/items')
       expect([res.status, await res.text()]).toEqual([200, 'slow'])
       await expectBalance(rig)
@@ -92,7 +100,7 @@ describe('a hedged HTTP call', () => {
     controller.abort()
     await expect(asked).rejects.toMatchObject({ code: 'cancelled', sent: true })
     await expectBalance(rig)
-    await expect(rig.http.get('/items', { timeout: 500 })).rejects.toMatchObject({ code: 'deadline-exceeded' })
+    await expect(rig.http.get('/items', { timeout: 1_500 })).rejects.toMatchObject({ code: 'deadline-exceeded' })
     await expectBalance(rig)
     expect(rig.attempts.admitted).toBe(4)
   })
@@ -102,7 +110,7 @@ describe('a hedged HTTP call', () => {
     const rig = await rigOver([slow, slow])
     await (await rig.http.post('/orders', 'x')).text()
     expect(rig.attempts.admitted).toBe(1)
-    const declared = await serve((_req, res) => setTimeout(() => res.end('slow'), 80))
+    const declared = await serve(() => {})
     const other = await rigOver([declared, await serve((_req, res) => res.end('fast'))])
     expect(await (await other.http.post('/orders', 'x', { idempotent: true })).text()).toBe('fast')
     await expectBalance(other)

@@ -25,7 +25,8 @@ function stall(ms: number): void {
 describe('a stall of our own event loop', () => {
   it('longer than the timeout costs no call: the peer has the time back', async () => {
     const { http, attempts } = await serve((_req, res) => setTimeout(() => res.end('fine'), 30))
-    await http.get('/')
+    // Connections of as many calls.
+    await Promise.all(Array.from({ length: 40 }, () => http.get('/')))
     const calls = Array.from({ length: 40 }, () => http.get('/', { timeout: 500 }))
     stall(1_200)
     expect((await Promise.all(calls)).map(({ status }) => status)).toEqual(Array(40).fill(200))

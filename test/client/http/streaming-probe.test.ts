@@ -7,7 +7,7 @@ afterEach(async () => {
   await test?.close()
 })
 
-const BREAKER = { minimumCalls: 3, resetAfter: '100ms', window: '1s' }
+const BREAKER = { minimumCalls: 3, resetAfter: '100ms', window: '10s' }
 
 async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
   while (!(await holds())) await new Promise((resolve) => setTimeout(resolve, 10))

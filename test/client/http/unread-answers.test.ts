@@ -144,7 +144,7 @@ describe('a long answer', () => {
 
   it('that nobody has begun to read is given up for those who wait for its connection', async () => {
     const held: unknown[] = []
-    const { http } = await serve((_req, res) => res.end(big), { connections: { maxConnections: 2 }, timeoutMs: 20_000 })
+    const { http } = await serve((_req, res) => res.end(big), { connections: { maxConnections: 2 }, timeoutMs: 60_000 })
     held.push(await http.get('/', STREAMING))
     const read = await http.get('/', STREAMING)
     const reader = read.body.getReader()

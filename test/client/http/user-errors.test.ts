@@ -49,11 +49,11 @@ describe('what is the fault of the caller', () => {
 describe('a streaming call', () => {
   it('outlasts the deadline on both sides', async () => {
     test = await startTestMesh({
-      policies: [{ service: 'inventory', timeout: '300ms', retry: { perTryTimeout: '300ms' } }],
+      policies: [{ service: 'inventory', timeout: '600ms', retry: { perTryTimeout: '600ms' } }],
     })
     await test.serve('inventory', (_req, res) => {
       res.write('first ')
-      setTimeout(() => res.end('last'), 900)
+      setTimeout(() => res.end('last'), 1_200)
     })
     const caller = await test.join('checkout')
     const response = await caller.http('inventory').get('/', { streaming: true })

@@ -45,9 +45,9 @@ async function liveServer(): Promise<number> {
 
 it('sends what the attempt sent, marked, with the deadline of the route', async () => {
   const { port, received } = await recorder()
-  const { http, seen } = await mirroredRig([await liveServer()], [port], { timeoutMs: 3_000 })
+  const { http, seen } = await mirroredRig([await liveServer()], [port], { timeoutMs: 60_000 })
   const headers = { 'x-user': '7', 'content-type': 'application/json', baggage: 'a=b' }
-  const answer = await http.put('/items/1?x=2', { n: 1 }, { headers, timeout: '1s' })
+  const answer = await http.put('/items/1?x=2', { n: 1 }, { headers, timeout: '20s' })
   expect(await answer.text()).toBe('live')
   await until(() => seen.ended.length === 1)
   expect(received).toMatchObject([
@@ -66,8 +66,8 @@ it('sends what the attempt sent, marked, with the deadline of the route', async 
     },
   ])
   const left = Number(received[0]!.headers['inmesh-timeout-ms'])
-  expect(left).toBeGreaterThan(1_000)
-  expect(left).toBeLessThanOrEqual(3_000)
+  expect(left).toBeGreaterThan(20_000)
+  expect(left).toBeLessThanOrEqual(60_000)
   expect(seen).toMatchObject({ started: 1, ended: ['success'], dropped: [] })
 })
 
@@ -184,7 +184,7 @@ it('a call is answered while its mirror hangs, and the mirror ends at the timeou
   const target = await serve(async (connection) => {
     await connection.request()
   })
-  const { http, seen } = await mirroredRig([await liveServer()], [target.port], { timeoutMs: 300 })
+  const { http, seen } = await mirroredRig([await liveServer()], [target.port], { timeoutMs: 1_000 })
   expect(await (await http.get('/')).text()).toBe('live')
   expect(seen.ended).toEqual([])
   await until(() => seen.ended.length === 1)

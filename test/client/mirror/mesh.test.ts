@@ -7,7 +7,7 @@ import { ALL, dropped, metric, mirroredMesh, type Protocol, type Script, SUBSETS
 
 describe.each<Protocol>(['http', 'grpc'])('a mirror of %s calls', (protocol) => {
   it('copies calls of its route to a subset, and counts them apart', async () => {
-    const rig = await mirroredMesh([{ service: 'inventory', timeout: '3s', subsets: SUBSETS, routes: [ALL] }])
+    const rig = await mirroredMesh([{ service: 'inventory', timeout: '30s', subsets: SUBSETS, routes: [ALL] }])
     await rig.instance('inventory', 'blue', { version: 'v1' })
     await rig.instance('inventory', 'green', { version: 'v2' })
     const checkout = await rig.test.join('checkout')

@@ -7,7 +7,7 @@ import { answer, clientOf, NO_EVENTS, peer } from './peers.ts'
 describe('a connection of inmesh/1', () => {
   it('carries 10,000 calls of one turn, and no call opens another', async () => {
     const server = await peer((stream) => answer(stream), { maxStreams: 20_000 })
-    const rig = await clientOf([server.port], { connections: { maxWaiting: 20_000 } })
+    const rig = await clientOf([server.port], { connections: { maxWaiting: 20_000 }, timeoutMs: 60_000 })
     const calls = Array.from({ length: 10_000 }, async (_, i) => (await rig.http.get(`/${i}`)).status)
     expect(new Set(await Promise.all(calls))).toEqual(new Set([200]))
     expect(server.connections.length).toBe(1)
@@ -140,7 +140,7 @@ describe('connections with an old certificate', () => {
     const rig = await clientOf([server.port], { retry: { attempts: 1 } })
     const calls = [rig.http.post('/quick', 'x'), failure(rig.http.post('/slow', 'x'))] as const
     await until(() => held.length === 2)
-    rig.transport.poolOf(rig.endpoint).close(300)
+    rig.transport.poolOf(rig.endpoint).close(1_500)
     await expect(rig.http.post('/late', 'x')).rejects.toMatchObject({ code: 'connect-failed', sent: false })
     held[0]!()
     expect((await calls[0]).status).toBe(200)

@@ -261,7 +261,9 @@ describe('a route of HTTP calls', () => {
   it('names itself in the error of a call', async () => {
     const rig = await routedMesh([{ service: 'inventory', routes: [{ name: 'far', to: { service: 'nobody' } }] }])
     const checkout = await rig.test.join('checkout')
-    const error: MeshError = await failure(rig.ask(checkout, 'http', 'inventory', { timeout: 50 }))
+    // From now on it knows the document.
+    expect((await checkout.explain({ service: 'inventory' })).route).toBe('far')
+    const error: MeshError = await failure(rig.ask(checkout, 'http', 'inventory', { timeout: 100 }))
     expect(error.route).toBe('far')
     expect(error.message).toContain("GET to 'inventory' (route 'far') failed")
     expect(error.message).toContain("any instance of the target 'service:nobody' of 'inventory'")

@@ -79,7 +79,7 @@ function loadOf(rig: RoutedMesh, caller: Mesh, protocol: Protocol): Load {
 describe.each(PROTOCOLS)('failover of %s calls', (protocol) => {
   it.each(['severed', 'silent'] as const)(
     'goes on in the next zone when the way to the first is %s, and comes back, without a failed call',
-    { timeout: 60_000 },
+    { timeout: 120_000 },
     async (state) => {
       const rig = await routedMesh([{ service: 'inventory', ...POLICY, failover: ZONES }])
       const near = [
@@ -100,7 +100,7 @@ describe.each(PROTOCOLS)('failover of %s calls', (protocol) => {
   )
 
   it('goes on in another service while all instances leave, and comes back with the first', {
-    timeout: 60_000,
+    timeout: 120_000,
   }, async () => {
     const failover = [{ zone: 'any' }, { service: 'inventory-eu' }]
     const rig = await routedMesh([{ service: 'inventory', ...POLICY, failover }])
@@ -118,7 +118,7 @@ describe.each(PROTOCOLS)('failover of %s calls', (protocol) => {
   })
 
   it('goes on in another service whose only instance is the only one that can be reached', {
-    timeout: 60_000,
+    timeout: 120_000,
   }, async () => {
     const failover = [{ service: 'inventory-eu' }]
     const rig = await routedMesh([{ service: 'inventory', ...POLICY, failover }])
@@ -149,8 +149,9 @@ describe.each(PROTOCOLS)('failover of %s calls', (protocol) => {
     const failover = [{ zone: 'any' }, { service: 'inventory-eu' }]
     const rig = await routedMesh([{ service: 'inventory', failover }])
     const checkout = await rig.test.join('checkout')
+    const eu = await rig.test.join('inventory-eu')
     const asked = rig.ask(checkout, protocol, 'inventory')
-    await rig.instance('inventory-eu', 'eu')
+    await rig.serve(eu, 'eu')
     expect((await asked).by).toBe('eu')
   })
 

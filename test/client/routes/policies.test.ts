@@ -160,4 +160,4 @@ it('documents that change under load fail no gRPC call, unary or streaming', asy
   await rig.test.apply([{ service: 'inventory' }])
   expect(checkout.circuits().map(({ name }) => name)).toEqual(['inventory'])
   expect(checkout.metrics()).not.toMatch(/inmesh_client_requests_in_flight\{[^}]*\} [^0]/)
-}, 60_000)
+}, 120_000)

@@ -56,6 +56,12 @@ export class RoutedMesh {
   /** One instance, which answers with `name` by both protocols. */
   async instance(service: string, name: string, member: TestMemberOptions = {}): Promise<Mesh> {
     const mesh = await this.test.join(service, member)
+    await this.serve(mesh, name)
+    return mesh
+  }
+
+  /** The same for a member that has joined: a call that waits for it does so for 3 s. */
+  async serve(mesh: Mesh, name: string): Promise<void> {
     const answer = async (seen: Seen): Promise<number> => {
       this.seen.push(seen)
       return (await this.scripts.get(name)?.(seen)) ?? 0
@@ -86,7 +92,6 @@ export class RoutedMesh {
         },
       }),
     )
-    return mesh
   }
 
   async ask(caller: Mesh, protocol: Protocol, service: string, what: Ask = {}): Promise<Answered> {

@@ -181,9 +181,10 @@ describe('a service whose document changes 1,000 times under load', () => {
     expect([...world.service('inventory').circuits()]).toHaveLength(1)
     expect([...world.service('inventory').readings()]).toHaveLength(1)
     expect(world.service('other').cluster.observed).toBe(false)
-    expect(counts().map((count, i) => count - before[i]!)).toEqual([0, 0, 0])
+    // What other tests of the process have left may be collected meanwhile.
+    for (const [i, count] of counts().entries()) expect(count).toBeLessThanOrEqual(before[i]!)
     expect(world.clock.running.size).toBe(0)
-  }, 60_000)
+  }, 120_000)
 })
 
 describe('a subset', () => {

@@ -133,7 +133,7 @@ describe('what the policies see', () => {
     const socket = rig.connect()
     await once(socket, 'connect')
     expect(rig.attempts.outcomes).toEqual([])
-    await expect.poll(() => rig.attempts.outcomes.length, { timeout: 5_000 }).toBe(1)
+    await expect.poll(() => rig.attempts.outcomes.length, { timeout: 15_000 }).toBe(1)
     expect(rig.attempts.outcomes[0]).toMatchObject({ verdict: 'success' })
     expect(rig.endpoint.pending).toBe(1)
     socket.destroy()

@@ -71,7 +71,7 @@ describe('a handshake that fails', () => {
     ['with no other endpoint', {}],
   ])('tells why no connection could be made: %s', async (_what, options) => {
     const rig = await rigTo([{ port: await deadPort() }])
-    const seen = await webSocket(rig, '/room', { ...options, timeout: '2s' }).heard('close')
+    const seen = await webSocket(rig, '/room', { ...options, timeout: '20s' }).heard('close')
     expect(seen.error).toMatchObject({ name: 'MeshError', code: 'connect-failed', service: 'chat', sent: false })
   })
 
@@ -79,9 +79,9 @@ describe('a handshake that fails', () => {
     const silent = await serve(() => {})
     const slow = await webSocket(await rigTo([silent]), '/room', { timeout: 50 }).heard('close')
     expect(slow.error).toMatchObject({ code: 'deadline-exceeded' })
-    const rig = await rigTo([await chat()], { timeoutMs: 100 })
+    const rig = await rigTo([await chat()], { timeoutMs: 600 })
     const open = await webSocket(rig).heard('open')
-    await new Promise((resolve) => setTimeout(resolve, 150))
+    await new Promise((resolve) => setTimeout(resolve, 900))
     open.socket.send('still here')
     await open.heard('message')
   })

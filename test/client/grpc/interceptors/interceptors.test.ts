@@ -2,8 +2,9 @@
 import * as grpc from '@grpc/grpc-js'
 import { describe, expect, it } from 'vitest'
 import { parseGrpcTimeout } from '../../../../src/core/deadline.ts'
+import { opened } from '../../http/opened.ts'
 import { until } from '../../http/rig.ts'
-import { causeOf, grpcFailure, grpcRigOver, serveGrpc, stock } from '../rig.ts'
+import { answerWell, causeOf, grpcFailure, grpcRigOver, serveGrpc, stock } from '../rig.ts'
 
 const { status } = grpc
 
@@ -12,6 +13,12 @@ function retrying(
   waitMs = 0,
   change: (options: grpc.InterceptorOptions) => grpc.InterceptorOptions = (options) => options,
 ): grpc.Interceptor {
+  const timers: NodeJS.Timeout[] = []
+  opened({
+    close: () => {
+      for (const timer of timers) clearTimeout(timer)
+    },
+  })
   return (options, nextCall) => {
     let metadata!: grpc.Metadata
     let request: unknown
@@ -40,7 +47,7 @@ function retrying(
               call.halfClose()
             }
             if (waitMs === 0) again()
-            else setTimeout(again, waitMs)
+            else timers.push(setTimeout(again, waitMs))
           },
         })
       },
@@ -75,7 +82,7 @@ describe('a call that an interceptor makes anew', () => {
 
   it.each([
     ['runs', 0],
-    ['still waits to be made', 100],
+    ['still waits to be made', 20_000],
   ])('ends at an abort while it %s', async (_when, waitMs) => {
     const server = await abortsThenStalls()
     const rig = grpcRigOver([server.port], { client: { interceptors: [retrying(waitMs)] } })
@@ -104,7 +111,7 @@ describe('a call that an interceptor makes anew', () => {
     const rig = grpcRigOver([server.port], { client: { interceptors: [sleeper] } })
     const { promises } = rig.client
     const abort = new AbortController()
-    const options = why === 'timeout' ? { timeout: 400 } : { signal: abort.signal }
+    const options = why === 'timeout' ? { timeout: 800 } : { signal: abort.signal }
     let letGo = 0
     const source = async function* () {
       try {
@@ -174,9 +181,12 @@ describe('a call that an interceptor makes anew', () => {
       return new grpc.InterceptingCall(nextCall(options))
     }
     const rig = grpcRigOver([server.port], { client: { interceptors: [asking] } })
-    const error = await grpcFailure(rig.client.promises.take({ sku: 'a' }, { timeout: 200 }))
-    expect(error.code).toBe(status.DEADLINE_EXCEEDED)
+    const abort = new AbortController()
+    const options = { timeout: '20s', signal: abort.signal } as const
+    const failed = grpcFailure(rig.client.promises.take({ sku: 'a' }, options))
     await until(() => server.streams === 2)
+    abort.abort()
+    expect((await failed).code).toBe(status.CANCELLED)
     expect(timeouts().filter(Boolean).length).toBeGreaterThanOrEqual(1)
   })
 })
@@ -241,16 +251,19 @@ describe('headers that come before the requests have ended', () => {
   })
 
   it('commit an upload to its attempt, bound by the timeout of the service', async () => {
-    const server = await serveGrpc(async (call) => {
+    const server = await serveGrpc(async (call, headers, nth) => {
+      if (nth === 0) return answerWell(call, headers, nth)
       call.respond()
       await call.stall()
     })
-    const rig = grpcRigOver([server.port], { timeoutMs: 200 })
+    const rig = grpcRigOver([server.port], { timeoutMs: 500 })
+    // On the connection of another, it is sent at once.
+    await rig.client.promises.take({ sku: 'first' }, { timeout: 500 })
     const error = await new Promise<grpc.ServiceError | null>((resolve) => {
       const call = rig.client.upload(resolve)
       call.on('metadata', () => call.write({ sku: 'a' }))
     })
     expect(error?.code).toBe(status.DEADLINE_EXCEEDED)
-    expect(server.streams).toBe(1)
+    expect(server.streams).toBe(2)
   })
 })

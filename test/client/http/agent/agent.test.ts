@@ -10,6 +10,7 @@ import { describe, expect, it } from 'vitest'
 import { WebSocket } from 'ws'
 import { resolveAgent } from '../../../../src/client/http/agent/options.ts'
 import { makeRequest } from '../../../../src/client/http/agent/request.ts'
+import { deadPort } from '../../../rigs/dead-port.ts'
 import { chat, rigTo } from '../../websocket/rig.ts'
 import { opened } from '../opened.ts'
 import { makeRig, type RigOptions, TestServer, until } from '../rig.ts'
@@ -267,10 +268,7 @@ describe('what can be repeated', () => {
 
   it('is sent to another instance if one was certainly not reached, also a POST', async () => {
     const server = await serve(async (request, response) => response.end(await text(request)))
-    const gone = await new TestServer(() => {}).listen()
-    const { port } = gone
-    await gone.close()
-    const rig = opened(await makeRig([port, server.port]))
+    const rig = opened(await makeRig([await deadPort(), server.port]))
     expect((await ask(agentOf(rig), { method: 'POST' }, 'kept')).body).toBe('kept')
     expect(rig.attempts.outcomes.map(({ verdict }) => verdict)).toEqual(['refused', 'success'])
   })
@@ -448,14 +446,14 @@ describe('what goes wrong', () => {
 
 describe('maxSockets', () => {
   it('bounds the requests of a service that run at once; the others wait', async () => {
-    let running = 0
+    const running: ServerResponse[] = []
     let most = 0
+    // Two at a time are answered, a moment after the second has come.
     const server = await serve((_request, response) => {
-      running += 1
-      most = Math.max(most, running)
+      most = Math.max(most, running.push(response))
+      if (running.length % 2 > 0) return
       setTimeout(() => {
-        running -= 1
-        response.end('done')
+        for (const one of running.splice(0)) one.end('done')
       }, 5)
     })
     const rig = opened(await makeRig([server.port]))

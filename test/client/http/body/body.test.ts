@@ -1,7 +1,8 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { Readable } from 'node:stream'
 import { describe, expect, it } from 'vitest'
-import { always, ScriptedServer } from '../../../rigs/scripted-server.ts'
+import { deadPort } from '../../../rigs/dead-port.ts'
+import { always } from '../../../rigs/scripted-server.ts'
 import { opened, rigOver, serve } from '../opened.ts'
 import { TestServer, until } from '../rig.ts'
 
@@ -116,10 +117,7 @@ describe('a request body', () => {
   })
 
   it('that nobody has read yet goes to the next endpoint after a refused connection', async () => {
-    const gone = await new ScriptedServer(() => {}).listen()
-    const { port } = gone
-    await gone.close()
-    const rig = await rigOver([port, (await echo()).port])
+    const rig = await rigOver([await deadPort(), (await echo()).port])
     const res = await rig.http.post('/', slowly('a', 'b'))
     expect(await res.text()).toBe('ab')
     expect(rig.attempts.admitted).toBe(2)
@@ -205,7 +203,7 @@ describe('a response body', () => {
       write()
     }).listen()
     opened(server)
-    const rig = await rigOver([server.port], { timeoutMs: 20_000 })
+    const rig = await rigOver([server.port], { timeoutMs: 60_000 })
     const res = await rig.http.get('/')
     const reader = res.body.getReader()
     await reader.read()

@@ -7,7 +7,7 @@ import { Readable } from 'node:stream'
 import { request } from 'undici'
 import { describe, expect, it } from 'vitest'
 import { makeDispatcher } from '../../../../src/client/http/dispatcher/dispatcher.ts'
-import { ScriptedServer } from '../../../rigs/scripted-server.ts'
+import { deadPort } from '../../../rigs/dead-port.ts'
 import { failure, opened, rigOver, rigWith } from '../opened.ts'
 import { type Rig, TestServer } from '../rig.ts'
 
@@ -188,10 +188,8 @@ describe('a body that is sent again', () => {
   })
 
   it('is not opened for an endpoint that refuses the connection', async () => {
-    const gone = await new ScriptedServer(() => {}).listen()
-    await gone.close()
     const { rig, seen } = await failingOnce()
-    const other = await rigOver([gone.port, rig.endpoint.port])
+    const other = await rigOver([await deadPort(), rig.endpoint.port])
     let opens = 0
     const blob = new Blob(['hello'])
     const stream = blob.stream.bind(blob)

@@ -128,7 +128,7 @@ describe("the mesh's dispatcher", () => {
       await server.close()
     `
     const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', source], {
-      timeout: 15_000,
+      timeout: 45_000,
       cwd: new URL('../../../../', import.meta.url),
     })
     expect(stdout.trim()).toBe('200 hello direct 1')

@@ -21,6 +21,9 @@ async function mirror(req: IncomingMessage, res: ServerResponse): Promise<void> 
   text(res, JSON.stringify({ method: req.method, url: req.url, headers, body }))
 }
 
+/** Answers that have begun, until somebody asks for `/break`. */
+const breaking = new Set<ServerResponse>()
+
 const pages: Record<string, (req: IncomingMessage, res: ServerResponse) => void> = {
   '/hello': (_req, res) => text(res, 'hello'),
   '/json': (_req, res) => text(res, '{"a":1}', { 'content-type': 'application/json; charset=utf-8' }),
@@ -38,6 +41,15 @@ const pages: Record<string, (req: IncomingMessage, res: ServerResponse) => void>
   '/broken': (_req, res) => {
     res.writeHead(200, { 'content-length': '1000000' }).write('x'.repeat(70_000))
     setTimeout(() => res.destroy(), 20)
+  },
+  '/breaks': (_req, res) => {
+    res.writeHead(200, { 'content-length': '1000000' }).write('x'.repeat(70_000))
+    breaking.add(res)
+  },
+  '/break': (_req, res) => {
+    for (const one of breaking) one.destroy()
+    breaking.clear()
+    text(res, 'broken')
   },
 }
 

@@ -195,9 +195,10 @@ export const RESPONSE_ROWS: Row[] = [
   [
     'a lost connection reaches one that only waits for the end',
     async (door) => {
-      const reader = (await door.fetch('/broken')).body!.getReader()
+      const reader = (await door.fetch('/breaks')).body!.getReader()
       const closed = reader.closed.catch(() => 'broken')
       for (let length = 0; length < 70_000; ) length += (await reader.read()).value!.length
+      await (await door.fetch('/break')).text()
       return closed
     },
   ],

@@ -31,7 +31,7 @@ describe('a Response of mesh.fetch', () => {
       await server.close()
     `
     const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', source], {
-      timeout: 30_000,
+      timeout: 45_000,
       cwd: new URL('../../../../', import.meta.url),
     })
     expect(stdout.trim()).toBe('true 1 hello hello')
