@@ -6,6 +6,7 @@ import { MuxSession, type SessionEvents } from '../../src/mux/session.ts'
 import { MUX_DEFAULTS, type MuxSettings } from '../../src/mux/settings.ts'
 import type { MuxReset, MuxStream, StreamEvents } from '../../src/mux/stream.ts'
 import { GOAWAY, RESET } from '../../src/mux/wire.ts'
+import { standsStill } from '../rigs/stands-still.ts'
 
 /** What a stream's user has seen. */
 class Seen implements StreamEvents {
@@ -233,10 +234,10 @@ describe('a session of inmesh/1', () => {
   it('sends no more than the peer has credited until the application has read', async () => {
     const { client } = await pair(
       ({ stream, seen }) => {
-        setTimeout(() => {
+        void standsStill(() => seen.body.length).then(() => {
           stream.respond(200, '', [], String(seen.body.length), true)
           stream.reset(RESET.NO_ERROR)
-        }, 50)
+        })
       },
       { streamWindow: 50_000 },
       false,

@@ -60,7 +60,7 @@ afterEach(async () => {
 })
 
 function poll<T>(what: () => T) {
-  return expect.poll(what, { interval: 5, timeout: 10_000 })
+  return expect.poll(what, { interval: 5 })
 }
 
 async function attacker(): Promise<RawHttp2> {

@@ -59,7 +59,7 @@ async function read(): Promise<void> {
   const pongs = () => raw.received.filter(({ type }) => type === FRAME.ping).length
   const before = pongs()
   raw.write(frames.ping())
-  await expect.poll(() => pongs() > before || raw.closed, { interval: 2, timeout: 10_000 }).toBe(true)
+  await expect.poll(() => pongs() > before || raw.closed, { interval: 2 }).toBe(true)
 }
 
 const FLOODS: readonly (readonly [string, Buffer])[] = [
@@ -159,7 +159,7 @@ describe('an honest peer is not cut', () => {
       const before = raw.received.length
       // Each in a frame, because writes of one turn share one.
       for (let i = 0; i < 300; i++) await new Promise((resolve) => stream!.write(Buffer.of(1), resolve))
-      await expect.poll(() => raw.received.length, { interval: 2, timeout: 10_000 }).toBe(before + 300)
+      await expect.poll(() => raw.received.length, { interval: 2 }).toBe(before + 300)
       guard.look()
       await sendAll(Array.from({ length: 300 }, () => [frames.windowUpdate(1, 1), frames.windowUpdate(0, 1)]).flat())
     }

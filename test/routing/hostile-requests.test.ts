@@ -44,10 +44,10 @@ describe('hostile requests', () => {
     const byExpression = table(
       Array.from({ length: 50 }, () => ({ path: { regex: '/(a|aa)*b' }, query: { q: { regex: '(1*)*2' } } })),
     )
-    const startedAt = performance.now()
+    const used = process.cpuUsage()
     for (let i = 0; i < 10; i++) for (const routes of [byPath, byQuery, byExpression]) find(routes, path)
     // Far above what it takes, far below what 64 KB squared would take.
-    expect(performance.now() - startedAt).toBeLessThan(5_000)
+    expect(process.cpuUsage(used).user).toBeLessThan(5_000_000)
   })
 
   it('find a path of ten segments that a thousand templates match', () => {

@@ -1,4 +1,5 @@
 /** Bounds of a server whose caller set none: on a fake clock, over real sockets. */
+import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import { connect as tlsConnect } from 'node:tls'
 import { describe, expect, it, onTestFinished } from 'vitest'
@@ -6,6 +7,7 @@ import { flushedBytes } from '../../src/server/stall-detector.ts'
 import { FakeClock } from '../../src/testing/fake-clock.ts'
 import { FLAG, FRAME, frames } from '../rigs/raw-http2.ts'
 import { begin, itemBytes, type Kind, type ShopHandlers } from '../rigs/shop.ts'
+import { standsStill } from '../rigs/stands-still.ts'
 import { callHeaders, rawClient, serveShop, shopClient } from './grpc/rig.ts'
 import { authority, clientOf, OneAtATime, pause, serve, serverStack } from './rig.ts'
 
@@ -75,7 +77,7 @@ describe('a request without a deadline', () => {
       if (moves) expect(limit.running).toBe(1)
       else {
         await expect.poll(() => limit.running).toBe(0)
-        expect(client.got()).toContain('HTTP/1.1 504')
+        await expect.poll(client.got).toContain('HTTP/1.1 504')
       }
       client.socket.destroy()
       await expect.poll(() => limit.running).toBe(0)
@@ -88,8 +90,12 @@ describe('a request without a deadline', () => {
       for (const reads of [false, true]) {
         const { clock, limit, dependencies } = bounded()
         const body = Buffer.alloc(32 * 1024 * 1024)
+        let sent = (): number => 0
         const { server } = await serve(
-          (_request, response) => void response.end(body),
+          (request, response) => {
+            sent = () => flushedBytes(request.socket)
+            response.end(body)
+          },
           { mode: tls ? 'strict' : 'plaintext' },
           dependencies,
         )
@@ -97,14 +103,14 @@ describe('a request without a deadline', () => {
         client.socket.once('data', () => client.socket.pause())
         await expect.poll(() => client.got().length).toBeGreaterThan(0)
         // What the system buffers for the two sockets is taken at first.
-        await pause(100)
+        await standsStill(sent)
         for (let i = 0; i < 6; i++) {
           if (reads) {
             for (let taken = 0; taken < 1_000_000; ) {
               taken += (client.socket.read() as Buffer | null)?.length ?? 0
               await pause(1)
             }
-            await pause(20)
+            await standsStill(sent)
           }
           clock.advance(10_001)
         }
@@ -137,20 +143,26 @@ describe('a gRPC call without a deadline', () => {
   const options = { keepalive: '1h' as const }
   const filler = Buffer.alloc(1024 * 1024)
 
-  it.each<[string, Kind, ShopHandlers]>([
-    ['a unary call that is not answered', 'get', { Get: () => {} }],
-    ['a stream of requests whose sender is idle', 'upload', { Upload: (call) => void call.on('data', () => {}) }],
-    ['a stream of requests whose handler does not answer', 'upload', { Upload: (call) => void call.resume() }],
+  it.each<[string, Kind, (arrived: () => void) => ShopHandlers]>([
+    ['a unary call that is not answered', 'get', (arrived) => ({ Get: arrived })],
+    [
+      'a stream of requests whose sender is idle',
+      'upload',
+      (arrived) => ({ Upload: (call) => void call.on('data', arrived) }),
+    ],
+    [
+      'a stream of requests whose handler does not answer',
+      'upload',
+      (arrived) => ({ Upload: (call) => void call.resume().on('end', arrived) }),
+    ],
   ])('ends %s', async (what, kind, handlers) => {
     const { clock, limit, dependencies } = bounded()
-    const { server } = await serveShop(handlers, options, dependencies)
+    const arrived = Promise.withResolvers<void>()
+    const { server } = await serveShop(handlers(arrived.resolve), options, dependencies)
     const { ended } = begin(shopClient(server.port), kind, { open: what.includes('idle') })
-    await expect.poll(() => limit.running).toBe(1)
+    await arrived.promise
     if (kind === 'get') clock.advance(TIMEOUT_MS + 1)
-    else {
-      await pause(50)
-      for (let i = 0; i < 8; i++) clock.advance(10_001)
-    }
+    else for (let i = 0; i < 8; i++) clock.advance(10_001)
     expect(await ended).toMatchObject({ code: 4 })
     await expect.poll(() => limit.running).toBe(0)
   })
@@ -160,8 +172,7 @@ describe('a gRPC call without a deadline', () => {
     const quiet = (call: { write(stock: object): unknown }): void => void call.write({})
     const { server } = await serveShop({ Watch: quiet as never, Chat: quiet as never }, options, dependencies)
     const running = begin(shopClient(server.port), kind, { open: true })
-    await expect.poll(() => limit.running).toBe(1)
-    await pause(50)
+    await once(running.call, 'data')
     for (let i = 0; i < 30; i++) clock.advance(60_000)
     expect(limit.running).toBe(1)
     running.cancel()
@@ -204,7 +215,7 @@ describe('a gRPC call without a deadline', () => {
     raw.write(frames.headers(1, callHeaders(path, more), FLAG.endHeaders), frames.data(1, message, FLAG.endStream))
     await raw.frame(({ type }) => type === FRAME.data)
     await expect.poll(() => limit.running).toBe(1)
-    await pause(50)
+    await standsStill(() => raw.received.length)
     for (let i = 0; i < 7; i++) {
       clock.advance(10_001)
       await pause(5)
@@ -222,7 +233,7 @@ it('counts what the system has taken, not what waits in this process', async () 
   const client = open(server.port, GET)
   client.socket.once('data', () => client.socket.pause())
   await expect.poll(() => waiting.length).toBe(1)
-  await pause(100)
+  await standsStill(() => flushedBytes(waiting[0]!))
   expect(waiting[0]!.bytesWritten).toBeGreaterThan(128_000_000)
   expect(flushedBytes(waiting[0]!)).toBeLessThan(128_000_000)
   client.socket.resume()

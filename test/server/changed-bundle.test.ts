@@ -35,7 +35,11 @@ async function http() {
     const trusting = clientIdentity({ ...ours, ...both }).identity
     const rig = opened(await makeRig([endpoint(server.port, { tls: true })], { identity: trusting, timeoutMs: 20_000 }))
     const call = async () => await (await rig.http.post('/', 'x')).text()
-    const long = async () => (await rig.http.post('/long', 'x')).text().catch((error) => error)
+    /** Begins an answer, and resolves once it has begun. */
+    const long = async () => {
+      const answer = await rig.http.post('/long', 'x')
+      return { whole: answer.text().catch((error) => error) }
+    }
     return { rig, call, long }
   }
   return { server, events, bundle, client, end: () => ends.forEach(run) }
@@ -44,38 +48,38 @@ async function http() {
 it('none over HTTP, while it trusts the caller of the connection', async () => {
   const { server, bundle, client, end } = await http()
   const { call, long } = await client()
-  const running = long()
+  const running = await long()
   expect(await call()).toBe('done')
   const { connections, accepted } = server.stats
   bundle({ ...both, sequence: 3 })
   expect(await call()).toBe('done')
   expect(server.stats).toMatchObject({ connections, accepted })
   end()
-  expect(await running).toBe('begun and ended')
+  expect(await running.whole).toBe('begun and ended')
 })
 
 it('over HTTP, a caller whose root was withdrawn is refused as not executed, and what runs is cut', async () => {
   const { events, bundle, client } = await http()
   const { call, long } = await client()
-  const running = long()
+  const running = await long()
   expect(await call()).toBe('done')
   bundle(nextOnly)
   expect(await call().catch((error) => error)).toMatchObject({ code: 'identity-rejected', sent: false })
-  expect(await running).toBeInstanceOf(Error)
+  expect(await running.whole).toBeInstanceOf(Error)
   expect(refusals(events)).toContain('untrusted-issuer')
 })
 
 it('over HTTP, what runs goes on while the same identity shows a certificate of the new root', async () => {
   const { bundle, client, end } = await http()
   const before = await client()
-  const running = before.long()
+  const running = await before.long()
   const after = await client(newIdentity(intermediate, 'checkout'))
   expect(await after.call()).toBe('done')
   bundle(nextOnly)
   await new Promise((resolve) => setTimeout(resolve, 2_500))
   expect(await after.call()).toBe('done')
   end()
-  expect(await running).toBe('begun and ended')
+  expect(await running.whole).toBe('begun and ended')
 })
 
 it('over gRPC, a caller whose root was withdrawn is cut off, and others go on', async () => {

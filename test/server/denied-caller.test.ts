@@ -2,7 +2,7 @@
 import { Agent } from 'node:https'
 import { connect } from 'node:tls'
 import * as grpc from '@grpc/grpc-js'
-import { expect, it, vi } from 'vitest'
+import { expect, it } from 'vitest'
 import { opened } from '../client/http/opened.ts'
 import { endpoint, makeRig } from '../client/http/rig.ts'
 import { clientIdentity } from '../client/identity-rig.ts'
@@ -36,7 +36,7 @@ it('answers an HTTP call in flight with 403, and those after it as not executed'
   const rig = await clientAs(server.port, 'checkout')
   expect(await (await rig.http.get('/before')).text()).toBe('done')
   const long = rig.http.post('/long', 'x')
-  await vi.waitFor(() => expect(executed).toContain('/long'))
+  await expect.poll(() => executed).toContain('/long')
   deny(identity, ID)
   const answer = await long
   expect(answer.status).toBe(403)
@@ -47,14 +47,14 @@ it('answers an HTTP call in flight with 403, and those after it as not executed'
   expect(refused).toMatchObject({ code: 'identity-rejected', sent: false, cause: { reason: 'denied' } })
   expect(executed).toEqual(['/before', '/long'])
   expect(events.of('peer:refused')).toContainEqual(expect.objectContaining({ side: 'server', reason: 'denied' }))
-  await vi.waitFor(() => expect(server.stats.connections).toBe(0))
+  await expect.poll(() => server.stats.connections).toBe(0)
 })
 
 it('cuts a streamed answer, and closes idle connections', async () => {
   const { server, identity } = await serve((_request, response) => void response.write('begun'), { mode: 'strict' })
   const agent = new Agent({ keepAlive: true, ...TRUSTING, ...clientOf('checkout') })
   const streamed = ask(server.port, { as: clientOf('checkout'), agent }).catch((error) => error)
-  await vi.waitFor(() => expect(server.stats.inFlight).toBe(1))
+  await expect.poll(() => server.stats.inFlight).toBe(1)
   const { server: idle, identity: other } = await serve((_request, response) => void response.end('done'), {
     mode: 'strict',
   })
@@ -63,7 +63,7 @@ it('cuts a streamed answer, and closes idle connections', async () => {
   deny(identity, ID)
   deny(other, ID)
   expect(await streamed).toBeInstanceOf(Error)
-  await vi.waitFor(() => expect([server.stats.connections, idle.stats.connections]).toEqual([0, 0]))
+  await expect.poll(() => [server.stats.connections, idle.stats.connections]).toEqual([0, 0])
   agent.destroy()
 })
 
@@ -89,13 +89,13 @@ it('ends a WebSocket, a request that it waits for, and one behind another', asyn
         socket.on('close', () => resolve(received))
       }),
   )
-  await vi.waitFor(() => expect(server.stats.inFlight).toBe(3))
+  await expect.poll(() => server.stats.inFlight).toBe(3)
   deny(identity, ID)
   const answers = await Promise.all(ended)
   expect(answers[0]).toMatch(/^HTTP\/1.1 101 /)
   // The second of two on one connection is never answered.
   for (const answer of answers) expect(answer.match(/HTTP\/1.1 /g)).toHaveLength(1)
-  await vi.waitFor(() => expect([server.stats.inFlight, server.stats.connections]).toEqual([0, 0]))
+  await expect.poll(() => [server.stats.inFlight, server.stats.connections]).toEqual([0, 0])
 })
 
 it('answers gRPC calls of all kinds with UNAUTHENTICATED, and refuses those after them', async () => {
@@ -121,12 +121,12 @@ it('answers gRPC calls of all kinds with UNAUTHENTICATED, and refuses those afte
         .write({ sku: 'a' })
     }),
   ]
-  await vi.waitFor(() => expect(witness.begun).toHaveLength(4))
+  await expect.poll(() => witness.begun).toHaveLength(4)
   deny(identity, ID)
   for (const error of await Promise.all(failures)) {
     expect(error).toMatchObject({ code: grpc.status.UNAUTHENTICATED, details: `An operator denied ${ID} all access.` })
   }
-  await vi.waitFor(() => expect(server.stats.connections).toBe(0))
+  await expect.poll(() => server.stats.connections).toBe(0)
   const after = await new Promise<grpc.ServiceError | null>((resolve) => client.get({ sku: 'b' }, resolve))
   expect(after).toMatchObject({ code: grpc.status.UNAVAILABLE })
   expect(witness.begun).toHaveLength(4)
@@ -143,7 +143,7 @@ it('harms no other caller: its connection, its calls and its streams go on', asy
   )
   const rig = await clientAs(server.port, 'billing')
   const long = rig.http.get('/long')
-  await vi.waitFor(() => expect(ends).toHaveLength(1))
+  await expect.poll(() => ends).toHaveLength(1)
   const { accepted } = server.stats
   deny(identity, ID, 'spiffe://mesh.test/service/other')
   expect(server.stats.connections).toBe(1)

@@ -9,7 +9,7 @@ interface Accepted {
 }
 
 /** A port that tells two prefaces apart, and answers with all that it reads. */
-async function listen(ms = 5_000): Promise<{ port: number; accepted: Accepted[] }> {
+async function listen(ms = 30_000): Promise<{ port: number; accepted: Accepted[] }> {
   const accepted: Accepted[] = []
   const accept = (by: string) => (socket: Socket) => {
     accepted.push({ by, socket })

@@ -18,6 +18,8 @@ import { ask, authority, clientOf, FakeIdentitySource, RecordedEvents, serverSta
 
 let server: HttpServer
 let port: number
+/** It waits for a head for a moment only. */
+let impatient: HttpServer
 let executed = 0
 const events = new RecordedEvents()
 const identity = new FakeIdentitySource(newIdentity(authority, 'inventory'))
@@ -33,9 +35,10 @@ beforeAll(async () => {
     executed += 1
     response.end('stock')
   }
-  server = await serveHttp(handler, { mode: 'strict', headersTimeout: '400ms' }, dependencies)
+  server = await serveHttp(handler, { mode: 'strict' }, dependencies)
   port = server.port
-  return () => server.close()
+  impatient = await serveHttp(handler, { mode: 'strict', headersTimeout: '400ms' }, dependencies)
+  return () => Promise.all([server.close(), impatient.close()])
 })
 
 /** What peers were reported for while `work` ran. */
@@ -127,7 +130,7 @@ describe('a plaintext client', () => {
   })
 
   it('that stops within its method is closed within a bound', async () => {
-    const socket = connect({ port, host: '127.0.0.1' })
+    const socket = connect({ port: impatient.port, host: '127.0.0.1' })
     socket.write('GE')
     expect(await received(socket)).not.toContain('This port')
   })
@@ -188,20 +191,21 @@ it('no stranger has reached the handler; a process of the mesh does', async () =
 })
 
 it('a probe that opens a connection and says nothing is no refused peer', async () => {
-  const { refused } = server.stats
+  const to = { port: impatient.port, host: '127.0.0.1' }
+  const { refused } = impatient.stats
   const told = await reported(async () => {
-    const brief = connect({ port, host: '127.0.0.1' })
+    const brief = connect(to)
     await once(brief, 'connect')
     brief.end()
     expect(await received(brief)).toBe('')
-    const reset = connect({ port, host: '127.0.0.1' })
+    const reset = connect(to)
     await once(reset, 'connect')
     reset.resetAndDestroy()
-    expect(await received(connect({ port, host: '127.0.0.1' }))).toBe('')
-    await expect.poll(() => server.stats.connections).toBe(0)
+    expect(await received(connect(to))).toBe('')
+    await expect.poll(() => impatient.stats.connections).toBe(0)
   })
   expect(told).toEqual([])
-  expect(server.stats.refused).toBe(refused)
+  expect(impatient.stats.refused).toBe(refused)
 })
 
 it('a flood of strangers that never leave holds few connections, and the mesh is served meanwhile', async () => {

@@ -9,7 +9,7 @@ import { until } from '../../client/http/rig.ts'
 import { ask, serve } from '../rig.ts'
 import { serverStack } from '../server-stack.ts'
 
-const PATIENT = { timeout: 10_000 }
+const PATIENT = { timeout: 30_000 }
 
 const withContext = <T>(work: () => T): (() => T) => AsyncLocalStorage.bind(work)
 

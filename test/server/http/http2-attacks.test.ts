@@ -5,6 +5,7 @@ import { currentCall } from '../../../src/server/current-call.ts'
 import type { HttpListener } from '../../../src/server/http/application.ts'
 import type { HttpServerOptions } from '../../../src/server/http/options.ts'
 import type { HttpServer } from '../../../src/server/http/server.ts'
+import { FakeClock } from '../../../src/testing/fake-clock.ts'
 import { type Flood, floodsOfFrames, keepCalling, many } from '../../rigs/http2-floods.ts'
 import { FLAG, FRAME, frameOf, frames, headerBlock, type RawHttp2 } from '../../rigs/raw-http2.ts'
 import { clientOf, ask as get, serve, serverStack } from '../rig.ts'
@@ -109,7 +110,7 @@ describe('a flood', () => {
     // It answers nothing, so that no answer counts against the flood.
     const { attacker, events, unharmed, server } = await attacked(() => undefined)
     flood(attacker)
-    expect(await attacker.ends(10_000)).toBe(true)
+    expect(await attacker.ends()).toBe(true)
     await unharmed()
     await expect.poll(() => server.stats).toMatchObject({ inFlight: 0 })
     if (reason !== undefined) {
@@ -134,7 +135,7 @@ describe('a flood', () => {
     await expect.poll(() => ran.flood).toBe(250)
     expect(server.stats.inFlight).toBeLessThanOrEqual(251)
     attacker.socket.destroy()
-    await expect.poll(() => server.stats.inFlight, { timeout: 5_000 }).toBeLessThanOrEqual(1)
+    await expect.poll(() => server.stats.inFlight).toBeLessThanOrEqual(1)
     await unharmed()
   })
 
@@ -173,7 +174,7 @@ describe('a slow reader', () => {
     })
     attacker.write(frames.settings({ 4: 0 }))
     onStreams(attacker, 20, (id) => [frames.headers(id, requestHeaders('/flood', { 'inmesh-timeout-ms': '500' }))])
-    await expect.poll(() => aborted.length, { timeout: 10_000 }).toBe(20)
+    await expect.poll(() => aborted.length).toBe(20)
     expect(Math.max(...written)).toBeLessThanOrEqual(4 * 65_536)
     expect(await attacker.frame(({ type }) => type === FRAME.reset)).toBeDefined()
     await expect.poll(() => server.stats.inFlight).toBeLessThanOrEqual(1)
@@ -194,7 +195,7 @@ describe('a slow reader', () => {
       stream.on('error', () => {})
     }
     await expect.poll(() => ran.flood).toBe(before + 10)
-    await expect.poll(() => server.stats.inFlight, { timeout: 10_000 }).toBeLessThanOrEqual(1)
+    await expect.poll(() => server.stats.inFlight).toBeLessThanOrEqual(1)
     session.destroy()
     await promise
     await unharmed()
@@ -231,14 +232,22 @@ describe('a connection that never becomes one', () => {
     ['a part of the preface', 'PRI * HT'],
     ['the preface alone', 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'],
   ])('after %s is closed within headersTimeout', async (_what, said) => {
-    const { server } = await serve((_request, response) => response.end(), { headersTimeout: '500ms' })
+    const clock = new FakeClock({ wallNow: Date.now() })
+    const { server } = await serve((_request, response) => response.end(), { headersTimeout: '500ms' }, { clock })
     const waiting = await rawHttp2(server.port)
+    waiting.write(frames.ping())
+    await waiting.frame(({ type, flags }) => type === FRAME.ping && flags === FLAG.ack)
     const socket = connect(server.port, '127.0.0.1')
     socket.resume().on('error', () => {})
-    const closed = new Promise<boolean>((resolve) => socket.on('close', () => resolve(true)))
     socket.write(said)
-    expect(await closed).toBe(true)
-    await expect.poll(() => server.stats.connections).toBe(1)
+    await expect.poll(() => server.stats.connections).toBe(2)
+    await expect
+      .poll(() => {
+        clock.advance(501)
+        return server.stats.connections
+      })
+      .toBe(1)
+    await expect.poll(() => socket.closed).toBe(true)
     expect(waiting.closed).toBe(false)
   })
 
@@ -261,8 +270,8 @@ describe('a connection that never becomes one', () => {
     const { server } = await serve((_request, response) => response.end(), { keepAliveTimeout: '500ms' })
     const raw = await rawHttp2(server.port)
     raw.write(frames.headers(1, GET))
-    expect(await raw.frame(({ type }) => type === FRAME.goAway, 10_000)).toBeDefined()
-    expect(await raw.ends(10_000)).toBe(true)
+    expect(await raw.frame(({ type }) => type === FRAME.goAway)).toBeDefined()
+    expect(await raw.ends()).toBe(true)
   })
 })
 

@@ -132,7 +132,7 @@ describe.skipIf(WITHOUT_HAPROXY)(titleWith(WITHOUT_HAPROXY, 'haproxy'), () => {
             (answer) => answer.text(),
             () => 'not yet',
           ),
-        { timeout: 10_000 },
+        { timeout: 40_000 },
       )
       .toBe('hello')
     return port

@@ -45,11 +45,15 @@ describe('requests sent ahead of the answers', () => {
   it('are left in the network while enough of them wait', async () => {
     const release = Promise.withResolvers<void>()
     let started = 0
-    const { server } = await serve(async (request, response) => {
-      started += 1
-      await release.promise
-      response.end(request.url === '/last' ? '<last>' : '')
-    })
+    const { server } = await serve(
+      async (request, response) => {
+        started += 1
+        await release.promise
+        response.end(request.url === '/last' ? '<last>' : '')
+      },
+      {},
+      { stack: serverStack([], 60_000) },
+    )
     const { socket, text } = await open(server.port)
     // More than the buffers of both systems take.
     const megabyte = get('/', `x: ${'x'.repeat(1_000)}\r\n`).repeat(1_000)
@@ -60,11 +64,11 @@ describe('requests sent ahead of the answers', () => {
       await new Promise((resolve) => setTimeout(resolve, 100))
       return left > 0 && socket.writableLength === left
     }
-    await expect.poll(stands, { timeout: 20_000 }).toBe(true)
+    await expect.poll(stands, { timeout: 50_000 }).toBe(true)
     expect(started).toBe(1)
     socket.write(get('/last', LAST))
     release.resolve()
-    await expect.poll(text, { timeout: 30_000, interval: 50 }).toContain('<last>')
+    await expect.poll(text, { timeout: 50_000, interval: 50 }).toContain('<last>')
     expect(text().match(/HTTP\/1\.1 200/g)).toHaveLength(32_001)
   })
 
@@ -162,13 +166,13 @@ describe('requests sent ahead of the answers', () => {
         await release.promise
         response.end(`<${request.url}>`)
       },
-      { headersTimeout: '1s', requestTimeout: '1s' },
+      { headersTimeout: '3s', requestTimeout: '3s' },
     )
     const { socket, text } = await open(server.port)
     const paths = numbers(0, 40)
     socket.write(`${paths.map((path) => get(path)).join('')}GET /half HTTP/1.1\r\nho`)
     await expect.poll(() => started).toBe(1)
-    setTimeout(release.resolve, 2_500)
+    setTimeout(release.resolve, 4_500)
     await once(socket, 'close')
     expect(bodies(text())).toEqual(paths)
   })

@@ -152,14 +152,14 @@ describe('what is taken from headers', () => {
     })
     const traceparent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'
     const headers = {
-      'inmesh-timeout-ms': '800',
+      'inmesh-timeout-ms': '8000',
       'inmesh-previous-attempts': '2',
       traceparent,
       baggage: 'tenant=a%20b',
     }
     const told = JSON.parse((await ask(server.port, { headers })).body) as Record<string, unknown>
     expect(told.left).toBeGreaterThan(0)
-    expect(told.left).toBeLessThanOrEqual(800)
+    expect(told.left).toBeLessThanOrEqual(8_000)
     expect(told).toMatchObject({
       trace: { traceId: '0af7651916cd43dd8448eb211c80319c', sampled: true },
       baggage: [
@@ -289,7 +289,7 @@ describe('intentions', () => {
     expect(seen).toEqual([undefined, Number.POSITIVE_INFINITY])
     server.authorizer = compileIntentions([], 'deny')
     expect(await sendRaw(server.port, text('/ws'))).toMatch(/^HTTP\/1.1 403 /)
-    expect(server.stats.inFlight).toBe(0)
+    await expect.poll(() => server.stats.inFlight).toBe(0)
     const plain = await serve((_request, response) => {
       response.setHeader('connection', 'close')
       response.end('plain')
@@ -342,7 +342,7 @@ describe('deadlines and cancellation', () => {
     expect((reason as MeshError).code).toBe('deadline-exceeded')
     expect(late).toBe(true)
     expect(failures).toEqual([])
-    expect(server.stats.inFlight).toBe(0)
+    await expect.poll(() => server.stats.inFlight).toBe(0)
   })
 
   it('cuts an answer that is late for the caller, but lets a stream outlive the default timeout', async () => {
@@ -362,16 +362,20 @@ describe('deadlines and cancellation', () => {
 
   it('tells the handler when the caller has gone away', async () => {
     const aborted = Promise.withResolvers<unknown>()
+    const begun = Promise.withResolvers<void>()
     const { server } = await serve(() => {
+      begun.resolve()
       const { signal } = currentCall()!
       signal.addEventListener('abort', () => aborted.resolve(signal.reason))
     })
     const stop = new AbortController()
     const gone = ask(server.port, { signal: stop.signal })
-    setTimeout(() => stop.abort(), 30)
+    gone.catch(() => {})
+    await begun.promise
+    stop.abort()
     await expect(gone).rejects.toThrow()
     expect(await aborted.promise).toMatchObject({ code: 'cancelled' })
-    expect(server.stats.inFlight).toBe(0)
+    await expect.poll(() => server.stats.inFlight).toBe(0)
   })
 
   it('keeps requests that came in one packet apart, also after a wait, and leaves nothing behind', async () => {
@@ -423,7 +427,7 @@ describe('limits', () => {
     release.resolve()
     expect((await first).body).toBe('done')
     expect((await ask(server.port)).status).toBe(200)
-    expect(limit.settled).toEqual(['success', 'success'])
+    await expect.poll(() => limit.settled).toEqual(['success', 'success'])
   })
 
   it('answers 429 when the rate is exceeded', async () => {
@@ -436,7 +440,7 @@ describe('limits', () => {
   })
 
   it('closes connections that send their head too slowly while others are served', async () => {
-    const { server } = await serve(hello, { headersTimeout: 200 })
+    const { server } = await serve(hello, { headersTimeout: 3_000 })
     const slow = Array.from({ length: 20 }, () => sendRaw(server.port, 'GET / HTTP/1.1\r\nhost: a\r\nx-never'))
     expect((await ask(server.port)).status).toBe(200)
     for (const text of await Promise.all(slow)) expect(text).toMatch(/^HTTP\/1.1 408 /)
@@ -446,7 +450,7 @@ describe('limits', () => {
     const { server } = await serve(hello, { headersTimeout: 200 })
     expect(await sendRaw(server.port, '')).toMatch(/^HTTP\/1.1 408 .*\r\ninmesh-not-executed: /s)
     // What makes no sense is not worth another attempt.
-    const garbage = await sendRaw(server.port, 'nonsense\r\n\r\n')
+    const garbage = await sendRaw((await serve(hello)).server.port, 'nonsense\r\n\r\n')
     expect(garbage).toMatch(/^HTTP\/1.1 400 /)
     expect(garbage).not.toContain('inmesh-')
   })
@@ -479,7 +483,7 @@ describe('handlers that fail', () => {
     expect(answer.body).not.toContain('secret')
     expect(errorCode(answer.body)).toBe('server-error')
     expect(failures).toHaveLength(1)
-    expect(server.stats.inFlight).toBe(0)
+    await expect.poll(() => server.stats.inFlight).toBe(0)
   })
 
   it('ends the connection when one fails in the middle of its answer', async () => {
@@ -513,21 +517,28 @@ describe('handlers that fail', () => {
 
 describe('going away', () => {
   it('finishes what runs, asks clients to leave, and loses nothing', async () => {
+    let held = Promise.resolve()
     const { server, events } = await serve(async (_request, response) => {
-      await pause(50)
+      await held
       response.end('done')
     })
     const agent = new Agent({ keepAlive: true, maxSockets: 20 })
     onTestFinished(() => agent.destroy())
     await Promise.all(Array.from({ length: 20 }, () => ask(server.port, { agent })))
     const { port } = server
+    const release = Promise.withResolvers<void>()
+    held = release.promise
     const running = Array.from({ length: 20 }, () => ask(port, { agent }))
     await expect.poll(() => server.stats.inFlight).toBe(20)
-    const report = server.drain({ lameDuckMs: 1_000, graceMs: 2_000 })
+    const seen = Promise.withResolvers<void>()
+    const report = server.drain({ lameDuckMs: 50_000, graceMs: 50_000, seen: seen.promise })
     const during = ask(port)
+    await expect.poll(() => server.stats.inFlight).toBe(21)
+    release.resolve()
     for (const answer of await Promise.all(running)) expect(answer).toMatchObject({ body: 'done', leave: true })
     // A new connection of `inmesh/1` hears of the end when the grace begins.
     expect(await during).toMatchObject({ body: 'done', leave: !OVER_MUX })
+    seen.resolve()
     expect(await report).toEqual({ finished: 21, cancelled: 0 })
     await expect(ask(port)).rejects.toThrow()
     expect(events.of('drain:step').map((event) => event.step)).toEqual(['lame-duck', 'finishing', 'closed'])
@@ -552,13 +563,13 @@ describe('going away', () => {
   it('goes on at once when all clients have seen it, and close hastens a drain', async () => {
     const { server } = await serve(hello)
     const begun = performance.now()
-    await server.drain({ lameDuckMs: 10_000, seen: Promise.resolve() })
-    expect(performance.now() - begun).toBeLessThan(9_000)
+    await server.drain({ lameDuckMs: 50_000, seen: Promise.resolve() })
+    expect(performance.now() - begun).toBeLessThan(40_000)
     const other = await serve(hello)
-    const draining = other.server.drain({ lameDuckMs: 10_000 })
+    const draining = other.server.drain({ lameDuckMs: 50_000 })
     await other.server.close()
     expect(await draining).toEqual({ finished: 0, cancelled: 0 })
-    expect(performance.now() - begun).toBeLessThan(9_000)
+    expect(performance.now() - begun).toBeLessThan(40_000)
     expect(other.server.state).toBe('closed')
   })
 

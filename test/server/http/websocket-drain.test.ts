@@ -38,7 +38,7 @@ describe('a drain with upgraded connections', () => {
   it('cuts a WebSocket that does not close when the grace is over', async () => {
     const { server, all } = await upgraded('websocket')
     expect(await server.drain({ lameDuckMs: 0, graceMs: 50 })).toMatchObject({ cancelled: 1 })
-    expect(all().subarray(-4)).toEqual(GOING_AWAY)
+    await expect.poll(() => all().subarray(-4)).toEqual(GOING_AWAY)
   })
 
   it('asks a WebSocket that is answered only while the server finishes', async () => {

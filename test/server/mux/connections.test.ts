@@ -136,8 +136,9 @@ describe('a connection that is asked to leave', () => {
   })
 
   it('leaves after a rotation, and when it is idle', async () => {
-    const { server, identity } = await serve(who, { mode: 'strict', rotationGrace: 0, keepAliveTimeout: 100 }, MUX)
-    const idle = await open(server.port, clientOf('checkout'))
+    const { server: impatient } = await serve(who, { mode: 'strict', keepAliveTimeout: 100 }, MUX)
+    const { server, identity } = await serve(who, { mode: 'strict', rotationGrace: 0 }, MUX)
+    const idle = await open(impatient.port, clientOf('checkout'))
     await idle.ended.promise
     expect(idle.goAway).toMatchObject({ code: GOAWAY.NO_ERROR })
     const rotated = await open(server.port, clientOf('checkout'))

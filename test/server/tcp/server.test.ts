@@ -5,13 +5,14 @@ import { connect as connectPlain, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { connect as connectSecure, type TLSSocket } from 'node:tls'
-import { describe, expect, it, onTestFinished, vi } from 'vitest'
+import { describe, expect, it, onTestFinished } from 'vitest'
 import type { Identity } from '../../../src/identity/identity.ts'
 import { readGreeting, TCP_ALPN } from '../../../src/net/tcp-greeting.ts'
 import { compileIntentions } from '../../../src/server/authorization/intentions.ts'
 import type { TcpHandler } from '../../../src/server/tcp/call.ts'
 import type { TcpServerOptions } from '../../../src/server/tcp/options.ts'
 import { serveTcp, type TcpServer } from '../../../src/server/tcp/server.ts'
+import { FakeClock } from '../../../src/testing/fake-clock.ts'
 import { endpoint } from '../../client/http/rig.ts'
 import { clientIdentity } from '../../client/identity-rig.ts'
 import { TcpRig } from '../../client/tcp/rig.ts'
@@ -29,11 +30,12 @@ async function serve(
   handler: TcpHandler | undefined,
   options: TcpServerOptions = {},
   unnamed: 'allow' | 'deny' = 'deny',
+  clock?: FakeClock,
 ): Promise<Served> {
   const identity = new FakeIdentitySource(newIdentity(authority, 'redis'))
   const events = new RecordedEvents()
   const server = await serveTcp(handler, options, {
-    ...{ service: 'redis', identity, events, stack: serverStack() },
+    ...{ service: 'redis', identity, events, stack: serverStack(), clock },
     authorizer: compileIntentions([{ from: '*', tcp: true }], unnamed),
     onHandlerError: () => {},
   })
@@ -77,17 +79,16 @@ async function exchange(socket: Socket, said: string): Promise<string> {
 describe('strangers', () => {
   it('reach no handler, whatever they send, and are closed within a bound', async () => {
     let served = 0
-    const { server, events } = await serve(
-      (socket) => {
-        served += 1
-        echo(socket)
-      },
-      { handshakeTimeout: '200ms' },
-    )
-    const garbage = connectPlain(server.port, '127.0.0.1')
+    const handler = (socket: Socket): void => {
+      served += 1
+      echo(socket)
+    }
+    const { server: impatient } = await serve(handler, { handshakeTimeout: '200ms' })
+    const { server, events } = await serve(handler)
+    const garbage = connectPlain(impatient.port, '127.0.0.1')
     garbage.on('error', () => {})
     garbage.write('PING\r\n'.repeat(100))
-    const silent = Array.from({ length: 200 }, () => connectPlain(server.port, '127.0.0.1'))
+    const silent = Array.from({ length: 200 }, () => connectPlain(impatient.port, '127.0.0.1'))
     for (const socket of silent) socket.on('error', () => {})
     const closed = [garbage, ...silent].map((socket) => new Promise((resolve) => socket.once('close', resolve)))
     for (const socket of [garbage, ...silent]) socket.resume()
@@ -100,7 +101,7 @@ describe('strangers', () => {
     socket.destroy()
     expect(served).toBe(1)
     expect(events.of('peer:refused').map(({ reason }) => reason)).toContain('no-certificate')
-    await vi.waitFor(() => expect(server.stats.connections).toBe(0))
+    await expect.poll(() => [server.stats.connections, impatient.stats.connections]).toEqual([0, 0])
   })
 
   it('with a certificate of the mesh and no ALPN get the bare stream', async () => {
@@ -144,7 +145,7 @@ describe('an identity', () => {
     socket.on('error', () => {})
     identity.rotate({ ...identity.current, sequence: 2, denied: ['spiffe://mesh.test/service/checkout'] })
     await closed
-    expect(server.stats.inFlight).toBe(0)
+    await expect.poll(() => server.stats.inFlight).toBe(0)
   })
 
   it('that rotates on both sides keeps its open connections, and opens others with the new certificate', async () => {
@@ -165,8 +166,9 @@ describe('an identity', () => {
   })
 
   it('whose certificate ends loses its connections, unless it has shown a later one', async () => {
-    const { server } = await serve(echo)
-    const notAfter = Math.ceil(Date.now() / 1_000) * 1_000 + 2_000
+    const clock = new FakeClock({ wallNow: Date.now() })
+    const { server } = await serve(echo, {}, 'deny', clock)
+    const notAfter = Math.ceil(clock.wallNow() / 1_000) * 1_000 + 50_000
     const leafOf = (service: string): Identity => {
       const { key, cert } = craftLeaf(authority, { uris: [`spiffe://mesh.test/service/${service}`], notAfter })
       return { ...newIdentity(authority, service), privateKey: key, certificate: cert }
@@ -178,15 +180,18 @@ describe('an identity', () => {
     const later = renewed.rig.connect()
     expect(await exchange(later, 'y')).toBe('y')
     cut.on('error', () => {})
-    await new Promise((resolve) => {
+    clock.advance(notAfter - clock.wallNow() - 1)
+    expect(await exchange(cut, 'still there')).toBe('still there')
+    const closed = new Promise((resolve) => {
       cut.once('close', resolve)
       cut.resume()
     })
-    expect(Date.now()).toBeGreaterThanOrEqual(notAfter)
+    for (let second = 0; second < 10; second++) clock.advance(1_000)
+    await closed
     expect(await exchange(kept, 'z')).toBe('z')
     kept.destroy()
     later.destroy()
-  }, 20_000)
+  })
 })
 
 it('forwards to a Unix socket, which learns of a caller that breaks off', async () => {
@@ -203,7 +208,7 @@ it('forwards to a Unix socket, which learns of a caller that breaks off', async 
     const socket = connectPlain(server.port, '127.0.0.1')
     await once(socket, 'data')
     socket.resetAndDestroy()
-    await vi.waitFor(() => expect([server.stats.inFlight, target.sockets.size]).toEqual([0, 0]))
+    await expect.poll(() => [server.stats.inFlight, target.sockets.size]).toEqual([0, 0])
   }
   const broken = connectPlain(server.port, '127.0.0.1')
   broken.on('error', () => {})
