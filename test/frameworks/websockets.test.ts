@@ -105,7 +105,7 @@ beforeAll(async () => {
 afterAll(() => testMesh.close())
 
 async function joined(service: string, handler: HttpHandler): Promise<Mesh> {
-  const mesh = await testMesh.join(service)
+  const mesh = await testMesh.join(service, { drainTimeout: '50s' })
   await mesh.serve(handler)
   return mesh
 }

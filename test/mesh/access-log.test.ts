@@ -338,10 +338,10 @@ describe('documents', () => {
     try {
       const unlogged = await testMesh.serve('unlogged', (_req, res) => res.end())
       for (const sample of [0.1, 0.2]) await testMesh.apply([{ service: 'unlogged', accessLog: { sample } }])
-      await until(() => warnings.length > 0)
+      const ours = () => warnings.filter(({ message }) => message.includes("'unlogged'"))
+      await until(() => ours().length > 0)
       await unlogged.close()
-      const ours = warnings.filter(({ message }) => message.includes("'unlogged'"))
-      expect(ours).toMatchObject([{ code: 'INMESH_ACCESS_LOG' }])
+      expect(ours()).toMatchObject([{ code: 'INMESH_ACCESS_LOG' }])
     } finally {
       process.off('warning', listen)
     }

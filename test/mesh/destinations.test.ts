@@ -18,7 +18,7 @@ afterEach(async () => {
 })
 
 async function join(service: string): Promise<Mesh> {
-  const options = { drainNotice: 0, drainTimeout: 0 }
+  const options = { drainNotice: 0, drainTimeout: 0, joinTimeout: '30s' } as const
   const mesh = await joinMesh({
     service,
     registry: registry.url,
@@ -42,7 +42,7 @@ it('names that nobody serves keep no service out, by fetch or by clients', async
   const gateway = await join('gateway')
   await callMadeUp(0, LIMITS.destinations, (name) => gateway.fetch(`http://${name}/`, { timeout: '5ms' }))
   await callMadeUp(2_000, 2_050, (name) => gateway.http(name).get('/', { timeout: '5ms' }))
-  expect((await gateway.fetch('http://stock/', { timeout: '5s' })).status).toBe(200)
+  expect((await gateway.fetch('http://stock/', { timeout: '50s' })).status).toBe(200)
 })
 
 it('a service in use is not forgotten for names that are made up, and a client of a forgotten one finds it again', async () => {
@@ -57,7 +57,7 @@ it('a service in use is not forgotten for names that are made up, and a client o
   expect(known).toContain('stock')
   expect((await stock.get('/')).status).toBe(200)
   await (await join('later')).serve((_request, response) => response.end('ok'), { host: '127.0.0.1', port: 0 })
-  expect((await later.get('/', { timeout: '5s' })).status).toBe(200)
+  expect((await later.get('/', { timeout: '50s' })).status).toBe(200)
 })
 
 it('what is forgotten is not watched any more', async () => {
@@ -80,7 +80,7 @@ it('a gRPC client that is not used makes room for another, and finds its service
     Get: (_call: unknown, answer: (error: null, stock: { sku: string }) => void) => answer(null, { sku: 'a' }),
   }
   await (await join('later')).serveGrpc(shopServer(handlers as never), { host: '127.0.0.1', port: 0 })
-  expect(await later.promises.get({ sku: 'a' }, { timeout: '10s' })).toMatchObject({ sku: 'a' })
+  expect(await later.promises.get({ sku: 'a' }, { timeout: '50s' })).toMatchObject({ sku: 'a' })
   await (await join('awaited')).serveGrpc(shopServer(handlers as never), { host: '127.0.0.1', port: 0 })
   await ready
 }, 90_000)

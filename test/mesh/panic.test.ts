@@ -1,5 +1,6 @@
 import { afterEach, expect, it } from 'vitest'
 import { startTestMesh, type TestMesh } from '../../src/testing/index.ts'
+import { until } from '../client/http/rig.ts'
 
 let test: TestMesh | undefined
 
@@ -8,7 +9,7 @@ afterEach(async () => {
 })
 
 it('too few healthy endpoints are an event and a counter, and so is their return', async () => {
-  const ejection = { consecutiveFailures: 2, baseTime: '300ms', maxTime: '300ms' } as const
+  const ejection = { consecutiveFailures: 2, baseTime: '4s', maxTime: '4s' } as const
   test = await startTestMesh({
     policies: [
       { service: 'inventory', retry: { attempts: 1 }, circuitBreaker: false, balancer: 'round-robin', ejection },
@@ -35,9 +36,9 @@ it('too few healthy endpoints are an event and a counter, and so is their return
   expect(caller.metrics()).toMatch(/inmesh_client_panics_total\{[^}]*\} 1/)
 
   for (const { faults } of instances) faults.clear()
-  for (let i = 0; i < 500 && panics().length < 2; i++) {
+  await until(async () => {
     await inventory.get('/')
-    await new Promise((resolve) => setTimeout(resolve, 10))
-  }
+    return panics().length === 2
+  })
   expect(panics()).toEqual([true, false])
 })

@@ -60,7 +60,7 @@ test('nobody may call by default; an intention that is pushed, or taken away, co
 test('a server at its limit answers 503 with retry-after, and the client goes to another', async () => {
   await registry.applyPolicies([
     { service: 'mesh', defaultIntention: 'allow' },
-    { service: 'inventory', limits: { concurrency: 1 }, timeout: '5s', balancer: 'round-robin' },
+    { service: 'inventory', limits: { concurrency: 1 }, timeout: '50s', balancer: 'round-robin' },
   ])
   const release: (() => void)[] = []
   const start = async (name: string) => {

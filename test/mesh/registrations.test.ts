@@ -122,7 +122,7 @@ test('an instance whose lease ended while its process had no session is told as 
     expect(countOf(mesh, 'instance:unlisted')).toBe(round - 1)
     way.mend()
     await eventually('it is told', () => countOf(mesh, 'instance:unlisted') === round)
-    expect(await listed(registry)).toHaveLength(1)
+    await eventually('it is listed again', async () => (await listed(registry)).length === 1)
   }
   expect(new Set(reasons(mesh))).toEqual(new Set(['lost']))
   expect(mesh.events().find(({ name }) => name === 'instance:unlisted')).toMatchObject({

@@ -98,7 +98,12 @@ it('a state directory is shared by the processes of a service', async () => {
   const registry = await startRegistry({ port: 0, memory: true, log: false })
   onTestFinished(() => registry.close())
   const joinToken = await registry.createJoinToken({ service: 'checkout', uses: 3 })
-  const options = { service: 'checkout', registry: registry.url, stateDir: join(directory(), 'state') }
+  const options = {
+    service: 'checkout',
+    registry: registry.url,
+    stateDir: join(directory(), 'state'),
+    joinTimeout: 30_000,
+  }
   const joining = Array.from({ length: 3 }, () => joinMesh({ ...options, joinToken, handleSignals: false }))
   const meshes = await Promise.all(joining)
   await Promise.all(meshes.map((mesh) => mesh.serve((_request, response) => response.end('ok'), { port: 0 })))

@@ -36,6 +36,7 @@ async function mesh(service: string, options: Partial<MeshOptions> = {}): Promis
     stateDir: 'memory',
     handleSignals: false,
     drainNotice: '100ms',
+    joinTimeout: '30s',
     ...options,
   })
   meshes.push(joined)
@@ -54,10 +55,10 @@ describe('a token', () => {
     const body = { spiffeId: checkout.spiffeId }
     expect((await request(registry, 'POST', '/v1/denials', { body, admin: true })).status).toBe(201)
     const verdict = () => inventory.verifyToken(token).catch((error: unknown) => error)
-    await vi.waitFor(async () => expect(await verdict()).toMatchObject(refusal('denied')), { timeout: 10_000 })
+    await vi.waitFor(async () => expect(await verdict()).toMatchObject(refusal('denied')), { timeout: 40_000 })
     await expect(checkout.token({ audience: 'another' })).rejects.toThrow(/identity-denied/)
     await request(registry, 'DELETE', `/v1/denials/${encodeURIComponent(checkout.spiffeId)}`, { admin: true })
-    await vi.waitFor(async () => expect(await verdict()).toMatchObject({ service: 'checkout' }), { timeout: 10_000 })
+    await vi.waitFor(async () => expect(await verdict()).toMatchObject({ service: 'checkout' }), { timeout: 40_000 })
   })
 
   test('says who asked for it, to the one service that it is for', async () => {

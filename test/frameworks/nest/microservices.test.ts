@@ -151,7 +151,7 @@ test('a status of the handler reaches the caller, and one of the mesh has its er
     code: 14,
     cause: { code: 'no-endpoints', service: 'nowhere' },
   })
-}, 30_000)
+})
 
 test('a generated client is injected', async () => {
   await startInventory('inventory')
