@@ -26,6 +26,7 @@ import { loadTracingApi } from '../telemetry/tracing.ts'
 import { TrafficCounts } from '../telemetry/traffic/traffic-counts.ts'
 import { TrafficMarks } from '../telemetry/traffic/traffic-marks.ts'
 import type { MeshSettings } from './options.ts'
+import { RegistryAbsence } from './registry-absence.ts'
 import { openStateStore } from './state-store.ts'
 
 export interface MeshContext {
@@ -33,6 +34,7 @@ export interface MeshContext {
   readonly store: KeyStore
   /** Of the registry. */
   readonly addresses: RegistryAddresses
+  readonly registryAbsence: RegistryAbsence
   readonly identity: PendingIdentity
   readonly verifier: PeerVerifier
   readonly overrideProofs: OverrideProofs
@@ -114,11 +116,13 @@ export async function createMeshContext(settings: MeshSettings): Promise<MeshCon
   const tcp = new TcpTransport({ ...connecting, metrics: new TcpMetrics(metrics, 'client', service) })
   const tcpServer = new TcpMetrics(metrics, 'server', service)
   const closeGrpc = (): void => made?.close(0)
-  const addresses = new RegistryAddresses(settings.registry, settings.clock)
+  const addresses = new RegistryAddresses(settings.registry, clock)
+  const registryAbsence = new RegistryAbsence(clock, settings.registry)
   return {
     settings,
     store,
     addresses,
+    registryAbsence,
     localDirectory,
     identity,
     verifier,

@@ -140,6 +140,7 @@ export class Membership {
   async close(): Promise<void> {
     if (this.#closed) return
     this.#closed = true
+    this.#shared.registryAbsence.close()
     const registry = this.#registry
     const left = registry?.close()
     this.#rotation?.close()
@@ -185,6 +186,7 @@ export class Membership {
           // Those of the former session; this registry asks for its own.
           this.#shared.taps.endAll()
           events.emit('registry:connected', { address })
+          this.#shared.registryAbsence.ends()
           this.#services.dev = this.dev
           this.#listener.connected()
         },
@@ -197,6 +199,7 @@ export class Membership {
         lost: (address, reason) => {
           this.#shared.taps.endAll()
           events.emit('registry:lost', { address, reason })
+          if (!this.#closed) this.#shared.registryAbsence.begins()
         },
         unreachable: (address, reason, isNew) => {
           if (isNew) events.emit('registry:unreachable', { address, reason })

@@ -13,10 +13,11 @@ export interface OpenedMesh {
 /** `background`: joining keeps no process alive, and the caller tells how it goes. */
 export async function openMesh(settings: MeshSettings, background = false): Promise<OpenedMesh> {
   const untilAt = settings.clock.now() + settings.joinTimeoutMs
-  const mesh = new Mesh(await createMeshContext(settings))
+  const context = await createMeshContext(settings)
+  const mesh = new Mesh(context)
   const waits = background ? inBackground(settings.clock) : settings.clock
   const joined = mesh.start(untilAt, waits).then(() => {
-    if (mesh.stale && !background) warnOfLateRegistry(mesh)
+    if (mesh.stale && !background) context.registryAbsence.startsWithout(wayOf(mesh))
     return mesh
   })
   return { mesh, joined }
@@ -27,8 +28,6 @@ export async function startMesh(settings: MeshSettings): Promise<Mesh> {
   return (await openMesh(settings)).joined
 }
 
-function warnOfLateRegistry({ registries, state }: Mesh): void {
-  const how = state === 'ready' ? 'with what is on disk' : 'without an identity, and goes on trying'
-  const message = `no registry answers (${registries.join(', ')}): this process starts ${how}`
-  process.emitWarning(message, { type: 'InmeshWarning', code: 'INMESH_NO_REGISTRY' })
+function wayOf({ state }: Mesh): string {
+  return state === 'ready' ? 'with what is on disk' : 'without an identity, and goes on trying'
 }
