@@ -28,7 +28,7 @@ function tap(...args: string[]) {
       .split('\n')
       .slice(0, -1)
       .map((line) => JSON.parse(line))
-  return { terminal, code, records, begun: () => expect.poll(records, { timeout: 10_000 }).not.toEqual([]) }
+  return { terminal, code, records, begun: () => expect.poll(records).not.toEqual([]) }
 }
 
 const call = (path: string, more: object = {}) => ({
@@ -53,6 +53,7 @@ describe('a tap', () => {
     old.send({ type: 'tapped', tap: id, calls: [call('/stranger')] })
     here.send({ type: 'tapped', tap: 'another', calls: [call('/another')] })
     here.send({ type: 'tapped', tap: id, calls: [call('/here')], left: 4 })
+    await expect.poll(() => watched.records().length).toBe(2)
     there.send({ type: 'tapped', tap: id, calls: [call('/there/1'), call('/there/2'), call('/there/3')] })
     expect(await watched.code).toBe(0)
     expect(watched.records().slice(1)).toMatchObject([
@@ -127,7 +128,7 @@ describe('a tap', () => {
     for (let i = 0; i < 20; i++) loud.send({ type: 'tapped', tap: id, calls })
     await loud.ask({ type: 'deregister', id: 'none' })
     quiet.send({ type: 'tapped', tap: id, calls: [call('/quiet')] })
-    await expect.poll(() => watched.records().some(({ path }) => path === '/quiet'), { timeout: 10_000 }).toBe(true)
+    await expect.poll(() => watched.records().some(({ path }) => path === '/quiet')).toBe(true)
     expect(watched.records().filter(({ process }) => process === 'checkout p1').length).toBeLessThan(300)
     watched.terminal.breakPipe()
     expect(await watched.code).toBe(0)
@@ -142,7 +143,7 @@ describe('a tap', () => {
     await there.next('tap')
     for (const one of [here, there]) one.send({ type: 'tapped', tap: id, calls: [], refused: true })
     const busy = () => watched.records().flatMap((one) => (one.type === 'busy' ? (one.processes as string[]) : []))
-    await expect.poll(() => busy().sort(), { timeout: 10_000 }).toEqual(['checkout p1', 'checkout p2'])
+    await expect.poll(() => busy().sort()).toEqual(['checkout p1', 'checkout p2'])
     // It is not asked again, nor believed.
     here.send({ type: 'watch', service: 'inventory' })
     here.send({ type: 'tapped', tap: id, calls: [call('/late')] })

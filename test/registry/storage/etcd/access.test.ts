@@ -33,7 +33,7 @@ async function open(store: string | EtcdStoreOptions): Promise<EtcdStorage> {
   return storage
 }
 
-/** Within seconds, whatever is wrong. */
+/** In bounded time, whatever is wrong. */
 async function refusal(store: string | EtcdStoreOptions): Promise<string> {
   const began = performance.now()
   const error = await open(store).then(
@@ -41,7 +41,7 @@ async function refusal(store: string | EtcdStoreOptions): Promise<string> {
     (reason: unknown) => reason,
   )
   expect(error instanceof StorageError || error instanceof OptionsError).toBe(true)
-  expect(performance.now() - began).toBeLessThan(20_000)
+  expect(performance.now() - began).toBeLessThan(40_000)
   return (error as Error).message
 }
 
@@ -164,16 +164,16 @@ describe.skipIf(WITHOUT_ETCD)(withEtcd('access to etcd'), { timeout: 180_000 }, 
           () => false,
         )
       }
-      await expect.poll(write('a'), { timeout: 30_000 }).toBe(true)
+      await expect.poll(write('a'), { timeout: 60_000 }).toBe(true)
       // Simple tokens are in the memory of etcd.
       const [node] = cluster.nodes
       await node!.kill()
       node!.start()
       await node!.healthy()
-      await expect.poll(write('b'), { timeout: 30_000 }).toBe(true)
+      await expect.poll(write('b'), { timeout: 60_000 }).toBe(true)
       // Every change of users makes old tokens invalid.
       await cluster.ctl(...as, 'user', 'add', 'late:x')
-      await expect.poll(write('c'), { timeout: 30_000 }).toBe(true)
+      await expect.poll(write('c'), { timeout: 60_000 }).toBe(true)
       expect((await storage.list('')).items.map(({ key }) => key)).toEqual(['a', 'b', 'c', 'registry/a'])
       expect(seen).toEqual(['registry/a', 'a', 'b', 'c'])
       await announcement.update('2')

@@ -1,5 +1,4 @@
 /** Large and unusual contents of a store on etcd. */
-import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { check } from '../../../../src/options/fields.ts'
 import { etcdStore } from '../../../../src/registry/storage/etcd/options.ts'
@@ -7,9 +6,9 @@ import { EtcdStorage } from '../../../../src/registry/storage/etcd/storage.ts'
 import { MOST_COMPARES, MOST_OPERATIONS } from '../../../../src/registry/storage/storage.ts'
 import { EtcdCluster, WITHOUT_ETCD, withEtcd } from '../../../rigs/etcd.ts'
 
-const patient = { timeout: 30_000, interval: 20 }
+const patient = { timeout: 60_000, interval: 20 }
 
-describe.skipIf(WITHOUT_ETCD)(withEtcd('a store on etcd'), { timeout: 120_000 }, () => {
+describe.skipIf(WITHOUT_ETCD)(withEtcd('a store on etcd'), { timeout: 240_000 }, () => {
   let cluster: EtcdCluster
   let stores = 0
   const closers: (() => unknown)[] = []
@@ -113,17 +112,22 @@ describe.skipIf(WITHOUT_ETCD)(withEtcd('a store on etcd'), { timeout: 120_000 },
         await storage.transact([], both)
       }
     })()
-    const delay = monitorEventLoopDelay({ resolution: 10 })
-    delay.enable()
+    // Of the CPU: a machine that is busy otherwise lets a turn take longer.
+    let longest = 0
+    let since = process.cpuUsage()
+    let next = setImmediate(function turn() {
+      longest = Math.max(longest, process.cpuUsage(since).user / 1_000)
+      since = process.cpuUsage()
+      next = setImmediate(turn)
+    })
     const other = await open()
     const { items } = await other.list('inst/')
-    delay.disable()
+    clearImmediate(next)
     writing = false
     await writer
     expect(items).toHaveLength(20_000)
     expect(items[1]!.value).toBe(items[19_999]!.value)
-    // Reading all of it in one turn would take longer on a loaded machine.
-    expect(delay.max / 1e6).toBeLessThan(3_000)
+    expect(longest).toBeLessThan(1_000)
   })
 
   test('delivers many missed changes as one, without a long pause', async () => {

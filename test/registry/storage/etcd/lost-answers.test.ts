@@ -50,7 +50,7 @@ class DeafPath {
   }
 }
 
-describe.skipIf(WITHOUT_ETCD)(withEtcd('an answer of etcd that is lost'), { timeout: 60_000 }, () => {
+describe.skipIf(WITHOUT_ETCD)(withEtcd('an answer of etcd that is lost'), { timeout: 180_000 }, () => {
   let cluster: EtcdCluster
   let stores = 0
   const closers: (() => unknown)[] = []
