@@ -29,7 +29,7 @@ export class SkippingClock implements Clock {
     const until = this.now() + ms
     for (;;) {
       let next: Armed | undefined
-      for (const one of this.#armed) if (one.at <= (next?.at ?? until)) next = one
+      for (const one of this.#armed) if (one.at <= until && !(next !== undefined && next.at <= one.at)) next = one
       if (next === undefined) break
       this.#skippedMs += Math.max(0, next.at - this.now())
       this.stopTimer(next)

@@ -152,7 +152,7 @@ describe('a registry of prom-client', () => {
     const register = new Registry()
     collectDefaultMetrics({ register })
     mesh.registerMetrics(register)
-    expect(await register.metrics()).toContain('inmesh_registry_connected{service="checkout"} 1')
+    await expect.poll(() => register.metrics()).toContain('inmesh_registry_connected{service="checkout"} 1')
     await mesh.close()
     const text = await register.metrics()
     expect(text).not.toContain('inmesh_')

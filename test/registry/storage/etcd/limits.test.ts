@@ -112,8 +112,9 @@ describe.skipIf(WITHOUT_ETCD)(withEtcd('a store on etcd'), { timeout: 240_000 },
         await storage.transact([], both)
       }
     })()
-    // Of the CPU: a machine that is busy otherwise lets a turn take longer.
+    // A part of the CPU that the list takes: a turn takes longer on a machine that is busy.
     let longest = 0
+    const before = process.cpuUsage()
     let since = process.cpuUsage()
     let next = setImmediate(function turn() {
       longest = Math.max(longest, process.cpuUsage(since).user / 1_000)
@@ -123,11 +124,12 @@ describe.skipIf(WITHOUT_ETCD)(withEtcd('a store on etcd'), { timeout: 240_000 },
     const other = await open()
     const { items } = await other.list('inst/')
     clearImmediate(next)
+    const whole = process.cpuUsage(before).user / 1_000
     writing = false
     await writer
     expect(items).toHaveLength(20_000)
     expect(items[1]!.value).toBe(items[19_999]!.value)
-    expect(longest).toBeLessThan(1_000)
+    expect(longest).toBeLessThan(whole / 2)
   })
 
   test('delivers many missed changes as one, without a long pause', async () => {
