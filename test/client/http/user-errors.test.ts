@@ -2,6 +2,7 @@ import { Readable } from 'node:stream'
 import { afterEach, describe, expect, it } from 'vitest'
 import { isMeshError } from '../../../src/core/errors.ts'
 import { startTestMesh, type TestMesh } from '../../../src/testing/index.ts'
+import { until } from './rig.ts'
 
 let test: TestMesh | undefined
 
@@ -51,12 +52,24 @@ describe('a streaming call', () => {
     test = await startTestMesh({
       policies: [{ service: 'inventory', timeout: '600ms', retry: { perTryTimeout: '600ms' } }],
     })
-    await test.serve('inventory', (_req, res) => {
+    await test.serve('inventory', (req, res) => {
+      if (req.url === '/warm') {
+        res.end()
+        return
+      }
       res.write('first ')
       setTimeout(() => res.end('last'), 1_200)
     })
     const caller = await test.join('checkout')
-    const response = await caller.http('inventory').get('/', { streaming: true })
+    const inventory = caller.http('inventory')
+    // Its connection may take longer to make than a call may take.
+    await until(() =>
+      inventory.get('/warm').then(
+        ({ ok }) => ok,
+        () => false,
+      ),
+    )
+    const response = await inventory.get('/', { streaming: true })
     expect(await response.text()).toBe('first last')
   })
 })

@@ -3,6 +3,7 @@ import * as grpc from '@grpc/grpc-js'
 import { describe, expect, it } from 'vitest'
 import { LONGEST_WAIT_MS } from '../../../src/client/await-endpoint.ts'
 import { Shop, type ShopClient } from '../../rigs/shop.ts'
+import { until } from '../http/rig.ts'
 import { count, type Protocol, type RoutedMesh, routedMesh } from './rig.ts'
 
 const SUBSETS = { blue: { version: 'v1' }, green: { version: 'v2', metadata: { track: 'next' } } }
@@ -193,14 +194,16 @@ describe('a gRPC client', () => {
     const rig = await blueAndGreen(routes)
     const checkout = await rig.test.join('checkout')
     const shop = checkout.grpc(Shop, 'inventory') as unknown as ShopClient
-    await rig.ask(checkout, 'grpc', 'inventory')
+    // Its connection may take longer to make than an answer may.
+    const warm = { headers: { 'x-beta': '1' } }
+    await until(() => rig.ask(checkout, 'grpc', 'inventory', warm).then(Boolean, () => false))
     const from: (string | undefined)[] = []
     for await (const stock of shop.watch({ sku: 'a' }, beta())) from.push((stock as { sku?: string }).sku)
     expect(from).toEqual(['two', 'two'])
   })
 
   it('routes by the metadata that its interceptors leave, whenever they are known', async () => {
-    const rig = await blueAndGreen(routes)
+    const rig = await blueAndGreen(routes.map((route) => ({ ...route, timeout: '20s' })))
     const checkout = await rig.test.join('checkout')
     const shop = checkout.grpc(Shop, 'inventory') as unknown as ShopClient
     const late: grpc.Interceptor = (options, next) =>
