@@ -140,7 +140,8 @@ function begin(stack: Stack, attempt: Attempt): void {
 export function answerBegins(stack: Stack, attempt: Attempt): void {
   if (!attempt.running || attempt.begun) return
   attempt.begun = true
-  stack.typicalLatency?.learnHead(waitedForPeerMs(attempt, stack.clock.now()))
+  const { typicalLatency } = stack
+  if (typicalLatency !== undefined) typicalLatency.learnHead(tookMs(stack, attempt, typicalLatency.slowestHeadMs))
   if (!attempt.openEnded) {
     if (attempt.endpoint !== undefined) unlink(attempt, attempt.endpoint)
     attempt.openEnded = true
@@ -172,7 +173,10 @@ export function endAttempt(stack: Stack, attempt: Attempt, outcome: Outcome): nu
     attempt.ownSince = 0
   }
   settleAll(stack.endpoint, attempt, outcome)
-  if (outcome.verdict === 'success' && !attempt.begun) stack.typicalLatency?.learn(waitedForPeerMs(attempt, now))
+  const { typicalLatency } = stack
+  if (typicalLatency !== undefined && outcome.verdict === 'success' && !attempt.begun) {
+    typicalLatency.learn(tookMs(stack, attempt, typicalLatency.slowestMs, now))
+  }
   if (outcome.verdict === 'refused') call.refusals += 1
   else if (attempt.sent) call.sent = true
 
@@ -197,6 +201,18 @@ export function endAttempt(stack: Stack, attempt: Attempt, outcome: Outcome): nu
   if (attempt.endpoint !== undefined) call.endpoint = attempt.endpoint
   finish(stack, call, ofCall(call, outcome), now)
   return FINAL
+}
+
+/**
+ * How long the peer took. The clock is asked for stalls of our own loop only where an answer would
+ * be the slowest: one stall would excuse the hangs of the next hundred calls.
+ */
+function tookMs(stack: Stack, attempt: Attempt, slowestMs: number, now = stack.clock.now()): number {
+  const ms = waitedForPeerMs(attempt, now)
+  if (ms <= slowestMs) return ms
+  // What has been given back for a stall is in `ownMs` already.
+  const stalledMs = Math.max(0, stack.clock.stalledMsSince(attempt.startedAt) - attempt.ownMs)
+  return Math.max(0, ms - stalledMs)
 }
 
 /** Ends that say nothing of the peer. */

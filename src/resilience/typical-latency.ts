@@ -16,6 +16,10 @@ const FORGETTING = 1 / 32
 class Slowest {
   #ms = 0
 
+  get ms(): number {
+    return this.#ms
+  }
+
   learn(ms: number): void {
     if (ms > this.#ms) this.#ms = ms
     else this.#ms -= (this.#ms - ms) * FORGETTING
@@ -33,6 +37,16 @@ export class TypicalLatency {
 
   learn(ms: number): void {
     this.#answers.learn(ms)
+  }
+
+  /** The slowest recent answer; 0 before the first. */
+  get slowestMs(): number {
+    return this.#answers.ms
+  }
+
+  /** The same for the heads of streams. */
+  get slowestHeadMs(): number {
+    return this.#heads.ms
   }
 
   /** A stream began after `ms`. */

@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import { Attempt, waitedForPeerMs } from '../../src/core/attempt.ts'
+import { SUCCESS } from '../../src/core/outcome.ts'
 import { SILENT } from '../../src/core/telemetry.ts'
+import { endAttempt } from '../../src/resilience/execution.ts'
 import { RETRY, RetryPolicy } from '../../src/resilience/retry.ts'
 import { RetryBudget } from '../../src/resilience/retry-budget.ts'
 import { compileEndpointlessStack, type Stack } from '../../src/resilience/stack.ts'
@@ -60,6 +62,22 @@ describe('a timeout', () => {
     expect(blamed(399, usually(30, 200, 30))).toBe(true)
     expect(blamed(300, usually(30, 200, 30))).toBe(false)
     expect(blamed(10, usually(30))).toBe(false)
+  })
+
+  it('is the peer’s as before after an answer that our own stall held up', () => {
+    const clock = new FakeClock()
+    clock.advance(1)
+    const usual = usually(30)
+    const stack = stackOf(clock, usual)
+    const held = attemptOf(clock, 5_000, 20)
+    held.running = true
+    clock.stall(2_000)
+    endAttempt(stack, held, SUCCESS)
+    expect(usual.slowestMs).toBeLessThanOrEqual(30)
+    const slow = attemptOf(clock, 5_000, 800)
+    slow.running = true
+    endAttempt(stack, slow, SUCCESS)
+    expect(usual.slowestMs).toBe(800)
   })
 
   it('is nobody’s within the tens of ms that a pause takes, however fast the service is', () => {
