@@ -89,7 +89,7 @@ describe('mesh.webSocket', () => {
   it('opens a thousand to one endpoint, beyond the connections of requests', async () => {
     const service = await chat()
     const rig = await rigTo([service], {
-      connections: { maxConnections: 2, maxWaiting: 2, connectTimeout: '100s' },
+      connections: { maxConnections: 2, maxWaiting: 2, connectTimeout: '60s' },
       timeoutMs: 100_000,
     })
     const all = Array.from({ length: 1_000 }, (_, i) => webSocket(rig, `/rooms/${i}`))
