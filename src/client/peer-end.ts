@@ -13,6 +13,10 @@ import type { PeerVerifier } from '../identity/peer-verifier.ts'
 const RETIRE_AT_SHARE_LEFT = 0.1
 /** Grace for answers after expiry. */
 const ENDED_GRACE_MS = 1_000
+/** The same right after a stall of our loop: the peer's new certificate may not be read yet. */
+const STALLED_GRACE_MS = 10_000
+/** Between two looks of {@link PeerProof.cutEnded}, which are a second apart. */
+const STALL_MS = 2_000
 
 /** A socket, with or without TLS. */
 interface Connected {
@@ -63,16 +67,21 @@ interface Ending {
 /** The latest certificate that an endpoint has shown on any of its connections. */
 export class PeerProof {
   #latest: ShownCertificate | undefined
+  /** By the monotonic clock. */
+  #lookedAt = 0
 
   add({ peer }: Pick<Ending, 'peer'>): void {
     if (peer !== undefined && peer.endsAt > this.#until) this.#latest = peer
   }
 
-  /** Cuts the connections with an expired certificate, unless a later one was shown. */
+  /** Once a second: cuts connections with an expired certificate, unless a later one was shown. */
   cutEnded(connections: ReadonlySet<Ending>, clock: Clock): void {
-    if (!hasEnded(this.#until, clock, ENDED_GRACE_MS)) return
+    const at = clock.now()
+    const graceMs = at - this.#lookedAt >= STALL_MS ? STALLED_GRACE_MS : ENDED_GRACE_MS
+    this.#lookedAt = at
+    if (!hasEnded(this.#until, clock, graceMs)) return
     for (const connection of [...connections]) {
-      if (!hasEnded(connection.endsAt, clock, ENDED_GRACE_MS)) continue
+      if (!hasEnded(connection.endsAt, clock, graceMs)) continue
       connection.cut(new Error(`the certificate of the peer ended at ${new Date(connection.endsAt).toISOString()}`))
     }
   }

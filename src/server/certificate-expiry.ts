@@ -10,11 +10,15 @@ import type { Connection } from './connection.ts'
 const SWEEP_MS = 1_000
 /** How long after the expiry an answer may still be sent. */
 const GRACE_MS = 1_000
+/** The same right after a stall of our loop: a new connection may not be accepted yet. */
+const STALLED_GRACE_MS = 10_000
 
 export class CertificateExpiry implements Swept {
   readonly #clock: Clock
   readonly #connections: () => Iterable<Connection>
   readonly #sweeper: Sweeper
+  /** The last sweep, by the monotonic clock. */
+  #sweptAt = 0
 
   constructor(clock: Clock, connections: () => Iterable<Connection>) {
     this.#clock = clock
@@ -32,7 +36,9 @@ export class CertificateExpiry implements Swept {
   }
 
   /** @internal An idle connection stays: its next request is answered as not executed. */
-  sweep(): boolean {
+  sweep(at: number): boolean {
+    const graceMs = at - this.#sweptAt >= 2 * SWEEP_MS ? STALLED_GRACE_MS : GRACE_MS
+    this.#sweptAt = at
     const now = certificateTimeOf(this.#clock).now()
     const valid = new Set<string>()
     let certified = false
@@ -43,7 +49,7 @@ export class CertificateExpiry implements Swept {
     }
     for (const { caller, expiresAt, inFlight, socket } of this.#connections()) {
       if (caller === undefined || valid.has(caller.spiffeId)) continue
-      if (inFlight > 0 && now >= expiresAt + GRACE_MS) socket.destroy()
+      if (inFlight > 0 && now >= expiresAt + graceMs) socket.destroy()
     }
     return certified
   }
