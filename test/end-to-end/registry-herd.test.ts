@@ -12,8 +12,8 @@ const CROWD = Number(env.INMESH_HERD ?? 120)
 /** One to a process, which holds all of its instances. */
 const SERVICES = Array.from({ length: Math.ceil(CROWD / 50) }, (_, i) => `crowd-${i}`)
 const LEASE_MS = 3_000
-/** Of the registry since its start, which itself takes up to 2 s on a busy machine. */
-const MOST_CPU_MS = Math.max(4_000, CROWD * 20)
+/** Of the registry, beside what its start takes: about 1 s on a machine that has time. */
+const MOST_CPU_MS = Math.max(3_000, CROWD * 20)
 /** Of waiting on a machine with other work to do. */
 const PATIENCE_MS = Math.max(120_000, CROWD * 600)
 
@@ -45,6 +45,8 @@ test(`${CROWD} instances come back to a registry at once: none fails, no request
   await fleet.registry.kill()
   copy('registry', 'before the crowd')
   await fleet.startRegistry()
+  const startMs = (await fleet.counts()).cpuMs
+  const mostCpuMs = startMs + MOST_CPU_MS * Math.max(1, startMs / 1_000)
   const crowd = await Promise.all(
     SERVICES.map(async (service, i) => {
       const size = Math.floor((CROWD * (i + 1)) / SERVICES.length) - Math.floor((CROWD * i) / SERVICES.length)
@@ -69,7 +71,7 @@ test(`${CROWD} instances come back to a registry at once: none fails, no request
     const { revision } = await fleet.registry.ask(JSON.stringify(changes))
     const told = async (): Promise<boolean> => (await sum(crowd, String(revision))) === CROWD
     await eventually('all members hear of a change', told, PATIENCE_MS)
-    expect((await fleet.counts()).cpuMs).toBeLessThan(MOST_CPU_MS)
+    expect((await fleet.counts()).cpuMs).toBeLessThan(mostCpuMs)
   }
 
   await fleet.registry.kill()
