@@ -152,7 +152,7 @@ describe('a scripted gRPC server', () => {
     const client = clientOf(server)
     // A connection takes time of the first call.
     expect((await ask(client)).message).toBe('ok')
-    const { error } = await ask(client, 'hello', 300)
+    const { error } = await ask(client, 'hello', 3_000)
     expect(error?.code).toBe(status.DEADLINE_EXCEEDED)
     await expect.poll(() => code).toBe(8)
   })
