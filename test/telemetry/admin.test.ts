@@ -1,7 +1,8 @@
 import { spawn } from 'node:child_process'
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { once } from 'node:events'
 import { request } from 'node:http'
-import { connect } from 'node:net'
+import { connect, type Socket } from 'node:net'
 import { afterEach, describe, expect, it } from 'vitest'
 import { type Admin, type AdminPages, startAdmin } from '../../src/telemetry/admin.ts'
 import { type AdminOptions, resolveAdmin } from '../../src/telemetry/admin-access.ts'
@@ -17,6 +18,19 @@ const pages: AdminPages = {
   endpoints: () => new Map([['inventory', [{ endpoint: '10.0.0.7:80', pending: 1 }]]]),
   events: () => [],
   health: () => ({ ok: true }),
+}
+
+/** The listener's side of the next connection to the port. */
+function accepted(port: number): Promise<Socket> {
+  return new Promise((resolve) => {
+    const take = (message: unknown): void => {
+      const { socket } = message as { socket: Socket }
+      if (socket.localPort !== port) return
+      unsubscribe('net.server.socket', take)
+      resolve(socket)
+    }
+    subscribe('net.server.socket', take)
+  })
 }
 
 const running: Admin[] = []
@@ -194,12 +208,13 @@ describe('the admin listener', () => {
   it('ends a connection whose client reads nothing', { timeout: 120_000 }, async () => {
     const bytes = 16 * 1024 * 1024
     const admin = await start({}, { metrics: () => 'x'.repeat(bytes) })
+    const ended = accepted(admin.port).then((socket) => once(socket, 'close'))
     const socket = connect(admin.port, admin.host)
     socket.on('error', () => {})
     await once(socket, 'connect')
     socket.write('GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n')
-    // Twice the bound: Node looks first whether anything was written since it looked last.
-    await new Promise((resolve) => setTimeout(resolve, 12_000))
+    // Of the listener's side: nothing says it here before something is read.
+    await ended
     let received = 0
     socket.on('data', (chunk: Buffer) => {
       received += chunk.length
