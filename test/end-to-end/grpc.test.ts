@@ -130,6 +130,8 @@ test('streams that do not end in the time of a drain are told so, and the proces
 
 test('three rotations of 20 s leaves fail no unary call and no stream', async () => {
   registry = await rig.registry({ dev: true, certificateLife: 20_000 })
+  // There is no other server to go to while this one has no turn to run.
+  await registry.applyPolicies([{ service: 'inventory', timeout: '30s', retry: { perTryTimeout: '20s' } }])
   const server = await start('a', { serve: { rotationGrace: '2s' } })
   const client = await rig.mesh(registry, 'checkout')
   const shop = shopOf(client)
