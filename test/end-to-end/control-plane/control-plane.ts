@@ -16,7 +16,7 @@ import { RegistryNode } from './registry-node.ts'
 import { Writer } from './writer.ts'
 
 /** So short that what a fault does to a lease shows within a test. */
-const LEASE = '4s'
+const LEASE = '6s'
 const SERVERS = ['a', 'b']
 const CHURN = 'churn'
 

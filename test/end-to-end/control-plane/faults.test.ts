@@ -10,7 +10,7 @@ import { faultTests } from './fault-tests.ts'
 const CROWD = 120
 const MOVED = 10
 /** Longer than all leases of instances. */
-const LEASES_MS = 11_000
+const LEASES_MS = 15_000
 /** Longer than etcd's lease of a registry, which is 10 s. */
 const ETCD_LEASES_MS = 13_000
 
