@@ -4,6 +4,7 @@
  */
 import { certificateTimeOf } from '../core/certificate-time.ts'
 import type { Clock } from '../core/clock.ts'
+import { EndedGrace } from '../identity/ended-grace.ts'
 import type { PeerVerifier } from '../identity/peer-verifier.ts'
 
 /**
@@ -11,12 +12,6 @@ import type { PeerVerifier } from '../identity/peer-verifier.ts'
  * is seen in time.
  */
 const RETIRE_AT_SHARE_LEFT = 0.1
-/** Grace for answers after expiry. */
-const ENDED_GRACE_MS = 1_000
-/** The same right after a stall of our loop: the peer's new certificate may not be read yet. */
-const STALLED_GRACE_MS = 10_000
-/** Between two looks of {@link PeerProof.cutEnded}, which are a second apart. */
-const STALL_MS = 2_000
 
 /** A socket, with or without TLS. */
 interface Connected {
@@ -67,8 +62,7 @@ interface Ending {
 /** The latest certificate that an endpoint has shown on any of its connections. */
 export class PeerProof {
   #latest: ShownCertificate | undefined
-  /** By the monotonic clock. */
-  #lookedAt = 0
+  readonly #grace = new EndedGrace()
 
   add({ peer }: Pick<Ending, 'peer'>): void {
     if (peer !== undefined && peer.endsAt > this.#until) this.#latest = peer
@@ -76,9 +70,7 @@ export class PeerProof {
 
   /** Once a second: cuts connections with an expired certificate, unless a later one was shown. */
   cutEnded(connections: ReadonlySet<Ending>, clock: Clock): void {
-    const at = clock.now()
-    const graceMs = at - this.#lookedAt >= STALL_MS ? STALLED_GRACE_MS : ENDED_GRACE_MS
-    this.#lookedAt = at
+    const graceMs = this.#grace.at(clock.now())
     if (!hasEnded(this.#until, clock, graceMs)) return
     for (const connection of [...connections]) {
       if (!hasEnded(connection.endsAt, clock, graceMs)) continue

@@ -5,25 +5,19 @@
 import { certificateTimeOf } from '../core/certificate-time.ts'
 import type { Clock } from '../core/clock.ts'
 import { Sweeper, type Swept } from '../core/sweeper.ts'
+import { EndedGrace, LOOK_EVERY_MS } from '../identity/ended-grace.ts'
 import type { Connection } from './connection.ts'
-
-const SWEEP_MS = 1_000
-/** How long after the expiry an answer may still be sent. */
-const GRACE_MS = 1_000
-/** The same right after a stall of our loop: a new connection may not be accepted yet. */
-const STALLED_GRACE_MS = 10_000
 
 export class CertificateExpiry implements Swept {
   readonly #clock: Clock
   readonly #connections: () => Iterable<Connection>
   readonly #sweeper: Sweeper
-  /** The last sweep, by the monotonic clock. */
-  #sweptAt = 0
+  readonly #grace = new EndedGrace()
 
   constructor(clock: Clock, connections: () => Iterable<Connection>) {
     this.#clock = clock
     this.#connections = connections
-    this.#sweeper = new Sweeper(clock, SWEEP_MS, this)
+    this.#sweeper = new Sweeper(clock, LOOK_EVERY_MS, this)
   }
 
   /** A connection with a certificate has been added. */
@@ -37,8 +31,7 @@ export class CertificateExpiry implements Swept {
 
   /** @internal An idle connection stays: its next request is answered as not executed. */
   sweep(at: number): boolean {
-    const graceMs = at - this.#sweptAt >= 2 * SWEEP_MS ? STALLED_GRACE_MS : GRACE_MS
-    this.#sweptAt = at
+    const graceMs = this.#grace.at(at)
     const now = certificateTimeOf(this.#clock).now()
     const valid = new Set<string>()
     let certified = false
