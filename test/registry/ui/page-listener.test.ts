@@ -1,4 +1,5 @@
 /** Connections of the page in plain text whose other end does nothing. */
+import type { ServerResponse } from 'node:http'
 import net from 'node:net'
 import { expect, test } from 'vitest'
 import type { RequestHandler } from '../../../src/registry/api/request-handler.ts'
@@ -8,9 +9,12 @@ import { PageListener } from '../../../src/registry/ui/page-listener.ts'
 const STUCK_MS = 2_000
 
 test('a reader that takes nothing of its answer is cut off, and one that is slow is not', async () => {
+  const cutOff = Promise.withResolvers<void>()
   const answers = {
-    serve: async (request: { url: string }, response: { end(body: Buffer): void }) =>
-      response.end(Buffer.alloc(request.url === '/ui/long' ? 64 * 1024 * 1024 : 10)),
+    serve: async (request: { url: string }, response: ServerResponse) => {
+      if (request.url === '/ui/long') response.once('close', cutOff.resolve)
+      response.end(Buffer.alloc(request.url === '/ui/long' ? 64 * 1024 * 1024 : 10))
+    },
   }
   const listener = new PageListener(answers as unknown as RequestHandler, STUCK_MS)
   const { port } = new URL(await listener.listen(0))
@@ -27,7 +31,7 @@ test('a reader that takes nothing of its answer is cut off, and one that is slow
     parts += 1
     if (parts < 20) setTimeout(() => slow.write('GET /ui/short HTTP/1.1\r\nHost: localhost\r\n\r\n'), 200)
   })
-  await new Promise((resolve) => setTimeout(resolve, 2.25 * STUCK_MS))
+  await cutOff.promise
   // Reads what was under way, and its end.
   let taken = 0
   stuck.on('data', (chunk: Buffer) => {
