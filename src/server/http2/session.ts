@@ -122,7 +122,6 @@ export class ServedSession {
       this.#heard = heard
       this.#heardAt = now
       this.#pingedAt = Number.POSITIVE_INFINITY
-      this.#suspect = false
       return
     }
     const { headersTimeout, keepalive } = this.#settings
@@ -144,12 +143,12 @@ export class ServedSession {
 
   #ping(socket: Socket, now: number): void {
     this.#pingedAt = now
+    this.#suspect = false
     this.#session.ping((error) => {
       if (error !== null) return
       this.#bytes = socket.bytesRead
       this.#heardAt = this.#clock.now()
       this.#pingedAt = Number.POSITIVE_INFINITY
-      this.#suspect = false
     })
   }
 }
